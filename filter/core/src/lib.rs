@@ -1,0 +1,12 @@
+//! Every decision of leastload: which requests count, who is there, what each endpoint has
+//! outstanding, and which endpoint serves the next request.
+//!
+//! Nothing here knows a proxy, a clock or a source of randomness: time, random numbers, bytes and
+//! shared state come in as arguments, so the same code runs in the module, in unit tests and in a
+//! simulator.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod work;
