@@ -1,0 +1,41 @@
+# The front door: every task is one target, and scripts/ does the work.
+
+CARGO := scripts/cargo.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-core test-e2e lint fmt clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build dist/leastload.wasm, installing what is missing
+	@scripts/setup.sh build
+	@scripts/build-wasm.sh
+
+demo: ## Real servers, real Envoys, one table: leastload beside Envoy's own balancers
+	@scripts/setup.sh demo
+	@scripts/build-wasm.sh
+	@$(CARGO) run --locked --package leastload-fleet --bin demo
+
+test: ## Every test, end to end in real Envoys too
+	@scripts/setup.sh test
+	@scripts/build-wasm.sh
+	@scripts/test.sh
+
+test-core: ## The tests of filter/core alone: seconds
+	@$(CARGO) test --locked --package leastload-core
+
+test-e2e: ## The tests in real Envoys alone
+	@scripts/setup.sh test
+	@scripts/build-wasm.sh
+	@$(CARGO) test --locked --package leastload-e2e
+
+lint: ## Formatting, clippy, shellcheck, length of files
+	@scripts/setup.sh lint
+	@scripts/lint.sh
+
+fmt: ## Format the Rust sources
+	@$(CARGO) fmt --all
+
+clean: ## Remove what was built; what was downloaded stays
+	@rm -rf dist target

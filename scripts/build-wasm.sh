@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Builds the module by whichever way works on this machine and says which.
+#
+# usage: build-wasm.sh [--features LIST] [--output FILE]
+#
+#   LEASTLOAD_TOOLCHAIN  auto (default): the installed toolchain's wasm32-wasip1, added by rustup
+#                        where missing, else the distribution's compiler and std source;
+#                        rustup or distribution: that way only
+#   LEASTLOAD_WASM_OPT   auto (default): wasm-opt where one is found; off; or the path of one
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+TARGET=wasm32-wasip1
+MAX_BYTES=300000
+# What every Envoy's V8 accepts and rustc emits for the target; spelled out, as stripping drops
+# the section that would tell wasm-opt.
+WASM_OPT_FLAGS=(-O3 --enable-bulk-memory --enable-sign-ext --enable-mutable-globals
+  --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types)
+
+features='' output=dist/leastload.wasm
+while [ $# -gt 0 ]; do
+  case $1 in
+    --features) features=$2 ;;
+    --output) output=$2 ;;
+    *) die "build-wasm.sh does not know '$1': it takes --features LIST and --output FILE." ;;
+  esac
+  shift 2
+done
+
+has_target() { compgen -G "$(rustc --print target-libdir --target $TARGET 2>/dev/null)/libstd-*" >/dev/null; }
+
+# The installed toolchain, with rustup's help where its std for the target is missing.
+use_installed() {
+  if ! has_target; then
+    have rustup && timeout 60 rustup target add $TARGET </dev/null >&2 && has_target || return 1
+  fi
+  way="$(rustc --version | cut -d' ' -f1,2) with its own $TARGET"
+}
+
+# Debian's compiler, and std built from the source packaged with it (their versions must match).
+use_distribution() {
+  local missing=() file package version
+  while read -r file package; do
+    compgen -G "$file" >/dev/null || missing+=("$package")
+  done <<<"/usr/bin/rustc rustc-web
+/usr/lib/rustlib/src/rust/library/std/Cargo.toml rust-web-src
+/usr/lib/wasm32-wasi/libc.a wasi-libc
+/usr/bin/wasm-ld lld"
+  if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}" || return 1; fi
+  # Cargo hands the compiler's own version of std to -Zbuild-std, which only this variable allows.
+  export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+  version=$($RUSTC --version | cut -d' ' -f1,2)
+  way="the distribution's $version, with std built from its source"
+  cargo_flags+=('-Zbuild-std=std,panic_abort')
+  export CARGO_TARGET_WASM32_WASIP1_LINKER=/usr/bin/wasm-ld
+  rustflags+=(-Clinker-flavor=wasm-ld -Clink-self-contained=no -Lnative=/usr/lib/wasm32-wasi)
+}
+
+find_wasm_opt() {
+  case ${LEASTLOAD_WASM_OPT:-auto} in
+    off) return 1 ;;
+    auto) command -v wasm-opt || { [ -x node_modules/.bin/wasm-opt ] && echo node_modules/.bin/wasm-opt; } ;;
+    *) [ -x "$LEASTLOAD_WASM_OPT" ] || die "LEASTLOAD_WASM_OPT names no program: $LEASTLOAD_WASM_OPT."
+       echo "$LEASTLOAD_WASM_OPT" ;;
+  esac
+}
+
+ensure_cargo
+cargo_flags=(build --release --locked --package leastload-plugin --target "$TARGET")
+[ -z "$features" ] || cargo_flags+=(--features "$features")
+way='' rustflags=()
+case ${LEASTLOAD_TOOLCHAIN:-auto} in
+  auto) use_installed || use_distribution || true ;;
+  rustup) use_installed || true ;;
+  distribution) use_distribution || true ;;
+  *) die "LEASTLOAD_TOOLCHAIN is auto, rustup or distribution, not '$LEASTLOAD_TOOLCHAIN'." ;;
+esac
+[ -n "$way" ] || die "no Rust here can build for $TARGET: run 'rustup target add $TARGET', or on Debian 'apt-get install rustc-web rust-web-src wasi-libc lld' (apt's own words, if it ran: $APT_LOG), then make build again."
+
+# The same bytes wherever the checkout and the crates lie, and whatever flags the caller uses.
+# A variant with other features has its own folder, so that it and the release do not undo each
+# other's work.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
+target_dir=${CARGO_TARGET_DIR:-target}${features:+/variants}
+cargo fetch --locked --target $TARGET --quiet
+rustflags+=("--remap-path-prefix=$PWD=/leastload")
+for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+  rustflags+=("--remap-path-prefix=${registry%/}=/crates")
+done
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="${rustflags[*]}"
+
+say "building leastload.wasm by $way"
+cargo "${cargo_flags[@]}" --target-dir "$target_dir"
+built=$target_dir/$TARGET/release/leastload.wasm
+
+# wasm-opt's answer is kept under the digest of what it was asked, so an unchanged build is instant.
+module=$built note='wasm-opt not found, not needed'
+[ "${LEASTLOAD_WASM_OPT:-auto}" != off ] || note='wasm-opt switched off'
+if wasm_opt=$(find_wasm_opt); then
+  key=$({ sha256sum <"$built"; stat -Lc '%n %s %Y' "$wasm_opt"; echo "${WASM_OPT_FLAGS[*]}"; } | sha256sum | cut -c1-16)
+  module=$target_dir/wasm-opt/$key.wasm
+  if [ ! -s "$module" ]; then
+    mkdir -p "$target_dir/wasm-opt"
+    "$wasm_opt" "${WASM_OPT_FLAGS[@]}" "$built" -o "$module.new" && mv "$module.new" "$module" || module=$built
+  fi
+  note="wasm-opt ${WASM_OPT_FLAGS[0]}, $(stat -c %s "$built") before"
+  [ "$module" != "$built" ] || note="wasm-opt failed, left out"
+fi
+
+python3 scripts/check_wasm.py "$module" $MAX_BYTES || die "the module above must not be shipped: nothing was written to $output."
+mkdir -p "$(dirname "$output")"
+if ! cmp -s "$module" "$output"; then cp "$module" "$output.new" && mv "$output.new" "$output"; fi
+say "$output: $(stat -c %s "$output") bytes ($note), sha256 $(sha256sum "$output" | cut -d' ' -f1)"
