@@ -9,4 +9,17 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod aside;
+pub mod balancer;
+pub mod config;
+pub mod grpc;
+pub mod lease;
+pub mod ledger;
+pub mod membership;
+#[cfg(test)]
+pub(crate) mod memory;
+pub mod pick;
+pub mod presence;
+pub mod proxy;
+pub mod records;
 pub mod work;

@@ -1,0 +1,499 @@
+//! One VM's balancer: where a request goes, what it counts on, and what its end teaches.
+
+mod cluster;
+mod upkeep;
+
+use hashbrown::HashMap;
+
+use crate::config::{ClusterSettings, Config, Mechanism};
+use crate::ledger::Ledger;
+use crate::lease::Lease;
+use crate::membership::roster;
+use crate::pick::{self, Best};
+use crate::presence::{Presence, Undertaker};
+use crate::proxy::Proxy;
+use crate::records::{self, Roster, Source, Standing};
+use crate::work::Work;
+
+pub use upkeep::AdminRequest;
+
+use cluster::Cluster;
+use upkeep::Upkeep;
+
+/// Index of a cluster in one VM's balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterId(usize);
+
+impl ClusterId {
+    /// A small number, the same for the life of the VM.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Why a request is steered, or left to Envoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// An override names the pick.
+    Steer,
+    /// A pick was made and counted, but no override is set.
+    Shadow,
+    /// `enabled` is false for the cluster.
+    Disabled,
+    /// The method's cost is 0.
+    Excluded,
+    /// `rollout.percent` left it out.
+    Percent,
+    /// Nothing is known of the cluster yet.
+    Unknown,
+    /// What was known is too old.
+    Stale,
+    /// Too few endpoints are healthy.
+    Panic,
+    /// Envoy routes to this cluster by another rule than balancing.
+    Unbalanced,
+    /// One of those left to Envoy so that new endpoints are found.
+    Learn,
+    /// Every eligible endpoint is set aside after failures.
+    Aside,
+    /// Envoy honours no override here.
+    Deaf,
+}
+
+impl Verdict {
+    /// As metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Steer => "override",
+            Verdict::Shadow => "shadow",
+            Verdict::Disabled => "disabled",
+            Verdict::Excluded => "excluded",
+            Verdict::Percent => "percent",
+            Verdict::Unknown => "no_membership",
+            Verdict::Stale => "stale_membership",
+            Verdict::Panic => "panic",
+            Verdict::Unbalanced => "not_balanced",
+            Verdict::Learn => "learn",
+            Verdict::Aside => "all_aside",
+            Verdict::Deaf => "not_honoured",
+        }
+    }
+}
+
+/// What became of a pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// The pick served.
+    Honoured,
+    /// Another served, because an earlier attempt failed.
+    Retry,
+    /// Another served: the pick is in the cluster, but not healthy or of a lower priority now.
+    NotEligible,
+    /// Another served: the pick has left the cluster.
+    Gone,
+    /// Another served, although nothing speaks against the pick.
+    Ignored,
+    /// In shadow mode, Envoy's choice was the pick.
+    ShadowSame,
+    /// In shadow mode, Envoy chose another.
+    ShadowOther,
+}
+
+/// How a request ended, as far as its endpoint is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It answered.
+    Answered,
+    /// It could not be reached, the connection broke, or it said UNAVAILABLE.
+    Failed,
+    /// Nothing can be concluded: cancelled, timed out, answered by another filter.
+    Undecided,
+}
+
+/// What a request asks of the balancer, from its configuration and its headers.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The whole configuration.
+    pub config: &'a Config,
+    /// The settings of its cluster.
+    pub settings: &'a ClusterSettings,
+    /// What it costs.
+    pub cost: Work,
+}
+
+/// One request under way. It must be given back to [`Balancer::end`] exactly once.
+#[derive(Debug)]
+#[must_use]
+pub struct Call {
+    cluster: ClusterId,
+    cost: Work,
+    verdict: Verdict,
+    counted: Option<u32>,
+    /// The pick, then its spares.
+    picks: Vec<u32>,
+    served: bool,
+}
+
+impl Call {
+    /// Why it was steered or left to Envoy.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Its cluster.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// Whether the address that serves it should be told to [`Balancer::served`].
+    pub fn wants_address(&self) -> bool {
+        use Verdict as V;
+        match self.verdict {
+            V::Steer | V::Shadow | V::Percent | V::Unknown | V::Stale => true,
+            V::Panic | V::Learn | V::Aside | V::Deaf => true,
+            V::Disabled | V::Excluded | V::Unbalanced => false,
+        }
+    }
+}
+
+/// All that one VM knows and shares.
+pub struct Balancer {
+    rng: fastrand::Rng,
+    now_ms: u64,
+    busy: bool,
+    ledger: Ledger,
+    presence: Presence,
+    lease: Lease,
+    undertaker: Undertaker,
+    upkeep: Upkeep,
+    clusters: Vec<Cluster>,
+    ids: HashMap<String, ClusterId>,
+}
+
+impl Balancer {
+    /// `seed` feeds every random choice, and names this VM among the others: it must differ
+    /// between VMs. `now_ms`: a monotonic clock of any origin.
+    pub fn new(seed: u64, now_ms: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let me = rng.u64(1..);
+        Self {
+            rng,
+            now_ms,
+            busy: false,
+            ledger: Ledger::default(),
+            presence: Presence::new(me),
+            lease: Lease::new(me),
+            undertaker: Undertaker::default(),
+            upkeep: Upkeep::new(now_ms),
+            clusters: Vec::new(),
+            ids: HashMap::new(),
+        }
+    }
+
+    /// The cluster of that name, followed from now on. `None` where too many are.
+    pub fn cluster(
+        &mut self,
+        proxy: &dyn Proxy,
+        name: &str,
+        settings: &ClusterSettings,
+    ) -> Option<ClusterId> {
+        if let Some(id) = self.ids.get(name) {
+            return Some(*id);
+        }
+        self.begin(proxy);
+        let index = roster::enlist(proxy, name)?;
+        let mut cluster = Cluster::new(name, index, self.ledger.open(name));
+        let published = records::read::<Roster>(proxy, &records::roster_key(name));
+        match (published, &settings.given) {
+            (Some((roster, _)), _) if roster.version > 0 => cluster.load(roster),
+            // Known from the configuration: no need to wait for the coordinator.
+            (_, Some(given)) => {
+                let listing = roster::Listing::given(given, None, settings.panic_threshold);
+                let publish = |roster: &mut Roster| {
+                    roster.version == 0 && roster::merge(roster, &listing)
+                };
+                if let Some(roster) = roster::publish(proxy, name, index, publish) {
+                    cluster.load(roster);
+                }
+            }
+            _ => {}
+        }
+        let id = ClusterId(self.clusters.len());
+        self.clusters.push(cluster);
+        self.ids.insert(name.to_owned(), id);
+        Some(id)
+    }
+
+    /// A request arrives: decides, and counts.
+    pub fn start(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Call {
+        let mut picks = Vec::new();
+        let verdict = self.decide(proxy, id, ask, &mut picks);
+        let mut call =
+            Call { cluster: id, cost: ask.cost, verdict, counted: None, picks, served: false };
+        if let Some(&slot) = call.picks.first() {
+            self.count(proxy, &mut call, Some(slot));
+            if let Some(endpoint) = self.clusters.get_mut(id.0).and_then(|c| c.endpoint_mut(slot)) {
+                endpoint.aside.picked();
+            }
+        }
+        call
+    }
+
+    /// The endpoints of an override, best first: the pick and its spares. Empty unless the verdict
+    /// is [`Verdict::Steer`].
+    pub fn override_hosts(&self, call: &Call) -> impl Iterator<Item = &str> {
+        let cluster = self.clusters.get(call.cluster.0);
+        let steered = call.verdict == Verdict::Steer;
+        call.picks.iter().filter(move |_| steered).filter_map(move |slot| {
+            cluster.and_then(|c| c.endpoint(*slot)).map(|endpoint| endpoint.name.as_str())
+        })
+    }
+
+    /// Envoy chose `endpoint` (response headers arrived from it, after `attempts` attempts). The
+    /// count follows. `None` where the request was left to Envoy.
+    pub fn served(
+        &mut self,
+        proxy: &dyn Proxy,
+        call: &mut Call,
+        endpoint: &str,
+        attempts: impl FnOnce() -> u64,
+    ) -> Option<Fate> {
+        if core::mem::replace(&mut call.served, true) {
+            return None;
+        }
+        let mut slot = self.clusters.get(call.cluster.0)?.slot_of(endpoint);
+        if call.picks.is_empty() {
+            slot = self.learn(proxy, call, endpoint, slot);
+        }
+        let fate = self.fate(proxy, call, slot, attempts);
+        if slot != call.counted && !matches!(call.verdict, Verdict::Disabled | Verdict::Excluded) {
+            self.count(proxy, call, slot);
+        }
+        fate
+    }
+
+    /// The request ended, however it did. `at` is the endpoint that served it, where known.
+    pub fn end(&mut self, proxy: &dyn Proxy, mut call: Call, ending: Ending, at: Option<&str>) {
+        let now_ms = self.now_ms;
+        let counted = call.counted;
+        self.count(proxy, &mut call, None);
+        let Some(cluster) = self.clusters.get_mut(call.cluster.0) else { return };
+        if let Some(slot) = counted
+            && self.ledger.own(cluster.book, slot).is_zero()
+        {
+            cluster.became_idle(slot, self.upkeep.idle);
+        }
+        let blamed = at.map_or(counted, |endpoint| cluster.slot_of(endpoint));
+        for slot in call.picks.first().into_iter().chain(blamed.as_ref()) {
+            if let Some(endpoint) = cluster.endpoint_mut(*slot) {
+                endpoint.aside.undecided();
+            }
+        }
+        if let Some(endpoint) = blamed.and_then(|slot| cluster.endpoint_mut(slot)) {
+            match ending {
+                Ending::Answered => endpoint.aside.succeeded(now_ms),
+                Ending::Failed => endpoint.aside.failed(now_ms),
+                Ending::Undecided => {}
+            }
+        }
+    }
+
+    /// Outstanding work over all workers at an endpoint.
+    pub fn outstanding(&mut self, proxy: &dyn Proxy, id: ClusterId, endpoint: &str) -> Work {
+        let Some(cluster) = self.clusters.get(id.0) else { return Work::ZERO };
+        let Some(slot) = cluster.slot_of(endpoint) else { return Work::ZERO };
+        self.ledger.outstanding(proxy, cluster.book, slot)
+    }
+
+    /// Whether this VM coordinates.
+    pub fn coordinates(&self) -> bool {
+        self.lease.is_held()
+    }
+
+    /// Gives back the VM's places: its last plugin ends.
+    pub fn release(&mut self, proxy: &dyn Proxy) {
+        self.lease.release(proxy);
+        self.presence.release(proxy);
+    }
+
+    /// Before the first count: a record of this VM, and a look whether gauges count at all.
+    fn begin(&mut self, proxy: &dyn Proxy) {
+        if self.busy {
+            return;
+        }
+        self.busy = true;
+        // Requests should not wait behind the coordinator's work where another VM is idle.
+        self.lease.release(proxy);
+        let counts = proxy.work_gauge("", 0, 0).is_some_and(|gauge| {
+            proxy.gauge_add(gauge, 1);
+            let counts = proxy.gauge_read(gauge) > 0;
+            proxy.gauge_add(gauge, -1);
+            counts
+        });
+        if !counts {
+            proxy.warn(
+                "the proxy drops gauges named leastload (stats matcher?): each worker balances \
+                 on its own counts alone",
+            );
+            self.ledger.stay_local();
+        }
+        self.presence.ensure(proxy, &mut self.ledger);
+    }
+
+    fn decide(
+        &mut self,
+        proxy: &dyn Proxy,
+        id: ClusterId,
+        ask: Ask<'_>,
+        picks: &mut Vec<u32>,
+    ) -> Verdict {
+        let Some(cluster) = self.clusters.get_mut(id.0) else { return Verdict::Unknown };
+        if !ask.settings.enabled {
+            return Verdict::Disabled;
+        }
+        if ask.cost.is_zero() {
+            return Verdict::Excluded;
+        }
+        if cluster.unbalanced {
+            return Verdict::Unbalanced;
+        }
+        let told = match cluster.source {
+            Source::Static => ask.settings.given.is_some(),
+            Source::Admin => self.upkeep.is_fresh(self.now_ms),
+            Source::Learned | Source::Unknown => false,
+        };
+        if !told && !cluster.learned.is_settled() {
+            return match cluster.source {
+                Source::Admin | Source::Static => Verdict::Stale,
+                Source::Learned => Verdict::Learn,
+                Source::Unknown => Verdict::Unknown,
+            };
+        }
+        if told && cluster.panic {
+            return Verdict::Panic;
+        }
+        if percent(&mut self.rng, 100.0 - ask.config.rollout.percent) {
+            return Verdict::Percent;
+        }
+        if !told && percent(&mut self.rng, ask.config.discovery.learn_percent) {
+            return Verdict::Learn;
+        }
+        if cluster.eligible.is_empty() {
+            return Verdict::Unknown;
+        }
+        if cluster.is_deaf(&mut self.rng) {
+            return Verdict::Deaf;
+        }
+        let spares = match ask.config.steering.mechanism {
+            Mechanism::OverrideHost => ask.config.steering.spares,
+            Mechanism::StatefulSession => 0,
+        };
+        let mut best = Best::new(1 + spares);
+        let (ledger, book, now_ms) = (&mut self.ledger, cluster.book, self.now_ms);
+        let endpoints = &cluster.endpoints;
+        let look = |slot: u32, rng: &mut fastrand::Rng| {
+            let Some(endpoint) = endpoints.get(slot as usize) else { return };
+            if endpoint.aside.allows(now_ms) {
+                let then = ledger.outstanding(proxy, book, slot).milli() + ask.cost.milli();
+                best.offer(slot, then, endpoint.weight, rng);
+            }
+        };
+        pick::candidates(
+            &cluster.eligible,
+            &cluster.idle,
+            ask.settings.picker,
+            &mut self.rng,
+            look,
+        );
+        picks.extend(best.slots());
+        match (picks.is_empty(), ask.config.rollout.shadow) {
+            (true, _) => Verdict::Aside,
+            (false, true) => Verdict::Shadow,
+            (false, false) => Verdict::Steer,
+        }
+    }
+
+    /// What became of a pick, now that `slot` serves.
+    fn fate(
+        &mut self,
+        proxy: &dyn Proxy,
+        call: &Call,
+        slot: Option<u32>,
+        attempts: impl FnOnce() -> u64,
+    ) -> Option<Fate> {
+        let pick = *call.picks.first()?;
+        let now_ms = self.now_ms;
+        let cluster = self.clusters.get_mut(call.cluster.0)?;
+        let same = slot == Some(pick);
+        if call.verdict == Verdict::Shadow {
+            return Some(if same { Fate::ShadowSame } else { Fate::ShadowOther });
+        }
+        if same {
+            cluster.heard();
+            cluster.endpoint_mut(pick)?.refused = 0;
+            return Some(Fate::Honoured);
+        }
+        let endpoint = cluster.endpoint_mut(pick)?;
+        endpoint.aside.failed(now_ms);
+        if attempts() > 1 {
+            return Some(Fate::Retry);
+        }
+        endpoint.refused = endpoint.refused.saturating_add(1);
+        match endpoint.standing {
+            Standing::Gone => return Some(Fate::Gone),
+            Standing::Known => return Some(Fate::NotEligible),
+            Standing::Eligible => {}
+        }
+        if cluster.ignored() {
+            proxy.warn(&format!(
+                "cluster {}: Envoy honours no override: is the filter or policy that reads the \
+                 override header missing, or placed before leastload?",
+                cluster.name
+            ));
+        }
+        Some(Fate::Ignored)
+    }
+
+    /// Envoy's own choice teaches membership where nobody tells it.
+    fn learn(
+        &mut self,
+        proxy: &dyn Proxy,
+        call: &Call,
+        endpoint: &str,
+        slot: Option<u32>,
+    ) -> Option<u32> {
+        let fresh = self.upkeep.is_fresh(self.now_ms);
+        let cluster = self.clusters.get_mut(call.cluster.0)?;
+        let told = cluster.source == Source::Static || cluster.source == Source::Admin && fresh;
+        if told || !call.wants_address() {
+            return slot;
+        }
+        let known = slot.and_then(|s| cluster.endpoint(s)).map(|e| e.standing);
+        let slot = if known == Some(Standing::Eligible) {
+            slot
+        } else {
+            let add = |roster: &mut Roster| roster::learn(roster, Some(endpoint), &[]);
+            cluster.load(roster::publish(proxy, &cluster.name, cluster.index, add)?);
+            cluster.slot_of(endpoint)
+        };
+        cluster.learned.drawn(slot?);
+        slot
+    }
+
+    /// Moves the count of a call to `slot`, or ends it.
+    fn count(&mut self, proxy: &dyn Proxy, call: &mut Call, slot: Option<u32>) {
+        let Some(cluster) = self.clusters.get(call.cluster.0) else { return };
+        if let Some(from) = call.counted.take() {
+            self.ledger.down(proxy, cluster.book, from, call.cost);
+        }
+        if let Some(to) = slot {
+            self.ledger.up(proxy, cluster.book, to, call.cost);
+            call.counted = Some(to);
+        }
+    }
+}
+
+/// True in `percent` of 100 cases.
+fn percent(rng: &mut fastrand::Rng, percent: f64) -> bool {
+    percent > 0.0 && rng.f64() * 100.0 < percent
+}

@@ -1,0 +1,148 @@
+//! One VM's view of one cluster: the published roster, and what the VM itself saw of it.
+
+use hashbrown::HashMap;
+
+use crate::aside::Aside;
+use crate::membership::learned::Learned;
+use crate::records::{Roster, Source, Standing};
+
+/// Overrides that Envoy ignored in a row after which it is taken for unable to honour any: the
+/// filter that reads the header is missing, or it stands before ours.
+const DEAF_AFTER: u32 = 64;
+/// One request in so many still tries an override then.
+const DEAF_TRIAL: u32 = 64;
+
+/// An endpoint in its slot.
+pub(super) struct Endpoint {
+    pub(super) name: String,
+    pub(super) weight: u32,
+    pub(super) standing: Standing,
+    pub(super) aside: Aside,
+    /// Overrides to it that were refused in a row.
+    pub(super) refused: u32,
+}
+
+/// A cluster as one VM sees it.
+pub(super) struct Cluster {
+    pub(super) name: String,
+    /// Its index in the published list of clusters.
+    pub(super) index: usize,
+    /// Its index in the ledger.
+    pub(super) book: usize,
+    pub(super) version: u32,
+    pub(super) source: Source,
+    pub(super) panic: bool,
+    pub(super) unbalanced: bool,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) eligible: Vec<u32>,
+    /// Slots whose last request of this VM ended a moment ago, the latest last.
+    pub(super) idle: Vec<u32>,
+    pub(super) learned: Learned,
+    slots: HashMap<String, u32>,
+    ignored: u32,
+}
+
+impl Cluster {
+    pub(super) fn new(name: &str, index: usize, book: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            index,
+            book,
+            version: 0,
+            source: Source::Unknown,
+            panic: false,
+            unbalanced: false,
+            endpoints: Vec::new(),
+            eligible: Vec::new(),
+            idle: Vec::new(),
+            learned: Learned::default(),
+            slots: HashMap::new(),
+            ignored: 0,
+        }
+    }
+
+    /// Takes over a published roster. What is known of an endpoint stays with it.
+    pub(super) fn load(&mut self, roster: Roster) {
+        self.version = roster.version;
+        self.source = roster.source();
+        self.panic = roster.panic;
+        self.unbalanced = roster.unbalanced;
+        self.slots.clear();
+        self.eligible.clear();
+        for (slot, entry) in (0_u32..).zip(roster.entries) {
+            let standing = entry.standing();
+            if standing != Standing::Gone {
+                self.slots.insert(entry.endpoint.clone(), slot);
+            } else {
+                self.learned.drop_slot(slot);
+            }
+            if standing == Standing::Eligible {
+                self.eligible.push(slot);
+                if self.source == Source::Learned {
+                    self.learned.adopt(slot);
+                }
+            }
+            match self.endpoints.get_mut(slot as usize) {
+                Some(known) if known.name == entry.endpoint => {
+                    known.weight = entry.weight.max(1);
+                    known.standing = standing;
+                }
+                known => {
+                    let new = Endpoint {
+                        name: entry.endpoint,
+                        weight: entry.weight.max(1),
+                        standing,
+                        aside: Aside::default(),
+                        refused: 0,
+                    };
+                    match known {
+                        Some(replaced) => *replaced = new,
+                        None => self.endpoints.push(new),
+                    }
+                }
+            }
+        }
+        let eligible = &self.eligible;
+        self.idle.retain(|slot| eligible.binary_search(slot).is_ok());
+    }
+
+    /// The slot of a present endpoint.
+    pub(super) fn slot_of(&self, endpoint: &str) -> Option<u32> {
+        self.slots.get(endpoint).copied()
+    }
+
+    pub(super) fn endpoint(&self, slot: u32) -> Option<&Endpoint> {
+        self.endpoints.get(slot as usize)
+    }
+
+    pub(super) fn endpoint_mut(&mut self, slot: u32) -> Option<&mut Endpoint> {
+        self.endpoints.get_mut(slot as usize)
+    }
+
+    /// Remembers at most `most` slots that became idle.
+    pub(super) fn became_idle(&mut self, slot: u32, most: usize) {
+        self.idle.retain(|known| *known != slot);
+        if self.idle.len() >= most && !self.idle.is_empty() {
+            self.idle.remove(0);
+        }
+        if most > 0 {
+            self.idle.push(slot);
+        }
+    }
+
+    /// An override was honoured.
+    pub(super) fn heard(&mut self) {
+        self.ignored = 0;
+    }
+
+    /// An override was ignored. True once, when that became a pattern.
+    pub(super) fn ignored(&mut self) -> bool {
+        self.ignored = self.ignored.saturating_add(1);
+        self.ignored == DEAF_AFTER
+    }
+
+    /// Whether to leave this request to Envoy because it honours no override.
+    pub(super) fn is_deaf(&self, rng: &mut fastrand::Rng) -> bool {
+        self.ignored >= DEAF_AFTER && rng.u32(..DEAF_TRIAL) != 0
+    }
+}

@@ -1,0 +1,341 @@
+//! What happens at ticks: the VM stays in the epoch and follows published membership; the
+//! coordinator also reads the admin interface, keeps slots in order and publishes figures.
+
+use std::io::Read;
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::config::Config;
+use crate::membership::admin::{self, Host};
+use crate::membership::roster::{self, Listing};
+use crate::proxy::{ClusterGauge, Proxy};
+use crate::records::{self, CLUSTERS, Clusters, Roster, STATE, Source, Standing, State};
+
+use super::Balancer;
+
+/// The coordinator does its slow work (slots, figures) once in so many milliseconds.
+const ROUND_MS: u64 = 1_000;
+/// A slot is left alone for so long after its endpoint went: longer than any VM picks on a view
+/// that it has not brought up to date.
+const QUARANTINE_MS: u64 = 30_000;
+/// An answer of the admin interface is given up after so long.
+const ANSWER_MS: u64 = 10_000;
+/// Most bytes of admin answers a second, on average: Envoy's main thread spends about 12 us on
+/// each kilobyte, and all of Envoy waits behind it.
+const BYTES_PER_SECOND: u64 = 1_000_000;
+/// Longest filter of the admin interface; with more clusters in use, all are read.
+const FILTER_BYTES: usize = 4_000;
+/// Overrides refused in a row after which a learned endpoint is forgotten.
+const REFUSED: u32 = 3;
+
+/// The state of upkeep in one VM.
+pub(super) struct Upkeep {
+    /// How many idle endpoints a cluster remembers.
+    pub(super) idle: usize,
+    max_age_ms: u64,
+    /// The number of successful reads that this VM last saw, and when it saw it change.
+    reads: u64,
+    read_ms: u64,
+    due_ms: u64,
+    /// Coordinator only: when the answer under way was asked for, and when to ask next.
+    asked_ms: Option<u64>,
+    next_ms: u64,
+    /// Coordinator only: how many clusters the last answer was asked for.
+    asked_clusters: usize,
+    failing: bool,
+    round_ms: u64,
+    gone: HashMap<(usize, u32), u64>,
+}
+
+impl Upkeep {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self {
+            idle: 0,
+            max_age_ms: 0,
+            reads: 0,
+            read_ms: now_ms,
+            due_ms: 0,
+            asked_ms: None,
+            next_ms: now_ms,
+            asked_clusters: 0,
+            failing: false,
+            round_ms: 0,
+            gone: HashMap::new(),
+        }
+    }
+
+    /// Whether the admin interface was read recently enough. By this VM's own clock: an answer
+    /// counts from when the VM learned of it.
+    pub(super) fn is_fresh(&self, now_ms: u64) -> bool {
+        let bound = self.max_age_ms.max(self.due_ms.saturating_mul(3));
+        self.reads > 0 && now_ms.saturating_sub(self.read_ms) <= bound
+    }
+}
+
+/// The request that the coordinator asks its proxy to make.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AdminRequest {
+    /// Path and query.
+    pub path: String,
+}
+
+impl Balancer {
+    /// Must be called regularly, about four times within `discovery.interval`. `now_ms`: the clock
+    /// of [`Balancer::new`]. Returns what to ask the admin interface, if it is time; exactly one
+    /// of [`Balancer::admin_answered`] and [`Balancer::admin_failed`] should follow.
+    pub fn tick(
+        &mut self,
+        proxy: &dyn Proxy,
+        config: &Config,
+        now_ms: u64,
+    ) -> Option<AdminRequest> {
+        self.now_ms = now_ms;
+        self.upkeep.max_age_ms = config.discovery.max_age_ms;
+        self.upkeep.idle = config.most_idle();
+        self.presence.tick(proxy, &mut self.ledger);
+        self.lease.tick(proxy, self.busy);
+        let request = if self.lease.is_held() {
+            self.coordinate(proxy, config)
+        } else {
+            self.undertaker.reset();
+            self.upkeep.gone.clear();
+            self.upkeep.asked_ms = None;
+            self.upkeep.asked_clusters = 0;
+            None
+        };
+        self.forget(proxy);
+        self.follow(proxy);
+        request
+    }
+
+    /// The admin interface answered 200 with `body`, `length` bytes long.
+    ///
+    /// # Errors
+    /// What is wrong with the body; nothing changes then.
+    pub fn admin_answered(
+        &mut self,
+        proxy: &dyn Proxy,
+        config: &Config,
+        body: impl Read,
+        length: u64,
+    ) -> Result<(), admin::ParseError> {
+        let names = enlisted(proxy);
+        let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let answer = match admin::parse(body, &|name| wanted.contains(name)) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.admin_failed(proxy, config);
+                return Err(error);
+            }
+        };
+        let now_ms = self.now_ms;
+        self.upkeep.asked_ms = None;
+        self.upkeep.failing = false;
+        let pace_ms = length.saturating_mul(1_000) / BYTES_PER_SECOND;
+        let due_ms = config.discovery.interval_ms.max(pace_ms);
+        self.upkeep.next_ms = now_ms.saturating_add(due_ms);
+        for (index, name) in names.iter().enumerate() {
+            let hosts = answer.hosts(name);
+            let listing = compose(config, name, hosts);
+            publish(proxy, index, name, &listing);
+        }
+        records::update::<State>(proxy, STATE, |state| {
+            state.reads = state.reads.wrapping_add(1).max(1);
+            state.due_ms = due_ms;
+            true
+        });
+        self.follow(proxy);
+        Ok(())
+    }
+
+    /// The admin interface could not be asked, or answered anything but 200.
+    pub fn admin_failed(&mut self, proxy: &dyn Proxy, config: &Config) {
+        self.upkeep.asked_ms = None;
+        self.upkeep.next_ms = self.now_ms.saturating_add(config.discovery.interval_ms);
+        if !core::mem::replace(&mut self.upkeep.failing, true) {
+            proxy.warn(&format!(
+                "Envoy's admin interface does not answer through cluster {}: membership is \
+                 learned from responses where it is not configured",
+                config.discovery.admin_cluster.as_deref().unwrap_or_default()
+            ));
+        }
+    }
+
+    fn coordinate(&mut self, proxy: &dyn Proxy, config: &Config) -> Option<AdminRequest> {
+        let Self { undertaker, ledger, .. } = self;
+        undertaker.tick(proxy, |epoch| {
+            for name in enlisted(proxy) {
+                let key = records::roster_key(&name);
+                let slots = records::read::<Roster>(proxy, &key).map_or(0, |(r, _)| r.entries.len());
+                let book = ledger.open(&name);
+                ledger.zero_other(proxy, book, u32::try_from(slots).unwrap_or(0), epoch);
+            }
+        });
+        let now_ms = self.now_ms;
+        if now_ms.saturating_sub(self.upkeep.round_ms) >= ROUND_MS {
+            self.upkeep.round_ms = now_ms;
+            self.round(proxy, config);
+        }
+        config.discovery.admin_cluster.as_ref()?;
+        if let Some(asked_ms) = self.upkeep.asked_ms {
+            if now_ms.saturating_sub(asked_ms) < ANSWER_MS {
+                return None;
+            }
+            self.admin_failed(proxy, config);
+        }
+        let names = enlisted(proxy);
+        let newcomers = names.len() > self.upkeep.asked_clusters && !self.upkeep.failing;
+        if names.is_empty() || (now_ms < self.upkeep.next_ms && !newcomers) {
+            return None;
+        }
+        self.upkeep.asked_clusters = names.len();
+        self.upkeep.asked_ms = Some(now_ms);
+        Some(AdminRequest { path: admin_path(&names) })
+    }
+
+    /// The coordinator's slow work.
+    fn round(&mut self, proxy: &dyn Proxy, config: &Config) {
+        let now_ms = self.now_ms;
+        let fresh = self.upkeep.is_fresh(now_ms);
+        for (index, name) in enlisted(proxy).into_iter().enumerate() {
+            if !fresh && config.cluster(&name).given.is_some() {
+                publish(proxy, index, &name, &compose(config, &name, None));
+            }
+            let key = records::roster_key(&name);
+            let Some((roster, _)) = records::read::<Roster>(proxy, &key) else { continue };
+            let book = self.ledger.open(&name);
+            let (mut known, mut eligible, mut work) = (0, 0, 0_u64);
+            let mut vacant = HashSet::new();
+            for (slot, entry) in (0_u32..).zip(&roster.entries) {
+                let outstanding = self.ledger.outstanding(proxy, book, slot);
+                work = work.saturating_add(outstanding.milli());
+                match entry.standing() {
+                    Standing::Gone if entry.endpoint.is_empty() => {}
+                    Standing::Gone => {
+                        let since = *self.upkeep.gone.entry((index, slot)).or_insert(now_ms);
+                        if now_ms.saturating_sub(since) >= QUARANTINE_MS
+                            && self.ledger.is_free(proxy, book, slot)
+                        {
+                            vacant.insert(slot);
+                        }
+                        continue;
+                    }
+                    Standing::Known => known += 1,
+                    Standing::Eligible => {
+                        known += 1;
+                        eligible += 1;
+                    }
+                }
+                self.upkeep.gone.remove(&(index, slot));
+            }
+            if !vacant.is_empty() {
+                roster::publish(proxy, &name, index, |roster| {
+                    roster::vacate(roster, |slot| vacant.contains(&slot))
+                });
+            }
+            let age_ms = match roster.source() {
+                Source::Admin => now_ms.saturating_sub(self.upkeep.read_ms),
+                Source::Static | Source::Learned | Source::Unknown => 0,
+            };
+            let eligible = if roster.panic { 0 } else { eligible };
+            proxy.cluster_gauge(&name, ClusterGauge::Known, known);
+            proxy.cluster_gauge(&name, ClusterGauge::Eligible, eligible);
+            proxy.cluster_gauge(&name, ClusterGauge::Outstanding, work);
+            proxy.cluster_gauge(&name, ClusterGauge::Age, age_ms);
+        }
+    }
+
+    /// Takes over what was published since the last tick.
+    fn follow(&mut self, proxy: &dyn Proxy) {
+        let Some((state, _)) = records::read::<State>(proxy, STATE) else { return };
+        if state.reads != self.upkeep.reads {
+            self.upkeep.reads = state.reads;
+            self.upkeep.read_ms = self.now_ms;
+        }
+        self.upkeep.due_ms = state.due_ms;
+        for cluster in &mut self.clusters {
+            let published = state.versions.get(cluster.index).copied().unwrap_or(0);
+            if published != cluster.version
+                && let Some((roster, _)) =
+                    records::read::<Roster>(proxy, &records::roster_key(&cluster.name))
+            {
+                cluster.load(roster);
+            }
+        }
+    }
+
+    /// Lets go of learned endpoints that Envoy no longer uses.
+    fn forget(&mut self, proxy: &dyn Proxy) {
+        let fresh = self.upkeep.is_fresh(self.now_ms);
+        for cluster in &mut self.clusters {
+            let told = match cluster.source {
+                Source::Static | Source::Unknown => true,
+                Source::Admin => fresh,
+                Source::Learned => false,
+            };
+            if told {
+                continue;
+            }
+            let unused = cluster.learned.forgotten();
+            let names: Vec<&str> = (0_u32..)
+                .zip(&cluster.endpoints)
+                .filter(|(slot, endpoint)| unused.contains(slot) || endpoint.refused >= REFUSED)
+                .filter(|(_, endpoint)| endpoint.standing == Standing::Eligible)
+                .map(|(_, endpoint)| endpoint.name.as_str())
+                .collect();
+            if names.is_empty() {
+                continue;
+            }
+            let drop = |roster: &mut Roster| roster::learn(roster, None, &names);
+            if let Some(roster) = roster::publish(proxy, &cluster.name, cluster.index, drop) {
+                cluster.load(roster);
+            }
+        }
+    }
+}
+
+fn enlisted(proxy: &dyn Proxy) -> Vec<String> {
+    records::read::<Clusters>(proxy, CLUSTERS).map_or_else(Vec::new, |(clusters, _)| clusters.names)
+}
+
+/// What is known of a cluster: `hosts` is the admin interface's answer, `None` where it has none.
+fn compose(config: &Config, name: &str, hosts: Option<&[Host]>) -> Listing {
+    let settings = config.cluster(name);
+    match (&settings.given, hosts) {
+        (Some(given), hosts) => Listing::given(given, hosts, settings.panic_threshold),
+        (None, Some(hosts)) => Listing::told(hosts, settings.panic_threshold),
+        (None, None) => Listing::unknown(),
+    }
+}
+
+/// An answer that does not list a cluster takes nothing away from what was learned of it.
+fn publish(proxy: &dyn Proxy, index: usize, name: &str, listing: &Listing) {
+    roster::publish(proxy, name, index, |roster| {
+        let learned = matches!(roster.source(), Source::Learned | Source::Unknown);
+        !(listing.source == Source::Unknown && learned) && roster::merge(roster, listing)
+    });
+}
+
+/// The path that asks for `names`; Envoy before 1.38 ignores the filter and lists all.
+fn admin_path(names: &[String]) -> String {
+    let mut path = String::from("/clusters?format=json&filter=%5E%28");
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            path.push_str("%7C");
+        }
+        for byte in name.bytes() {
+            if byte.is_ascii_alphanumeric() || byte == b'_' {
+                path.push(char::from(byte));
+            } else {
+                // A regular expression: punctuation is escaped, then all is percent-encoded.
+                let escape = if byte.is_ascii() { "%5C" } else { "" };
+                path.push_str(&format!("{escape}%{byte:02X}"));
+            }
+        }
+    }
+    path.push_str("%29%24");
+    if path.len() > FILTER_BYTES {
+        path.truncate("/clusters?format=json".len());
+    }
+    path
+}

@@ -1,0 +1,153 @@
+//! Outstanding work: up once, down once, exact over all workers of one proxy.
+//!
+//! Every VM keeps what it has outstanding in memory and adds it to process-wide gauges, so that a
+//! pick reads one number per endpoint. Two sets of gauges exist; the epoch says which one counts
+//! (see [`crate::presence`] for why).
+
+use hashbrown::HashMap;
+
+use crate::proxy::{GaugeId, Proxy};
+use crate::work::Work;
+
+/// The VM's own counts, and its way to the gauges.
+#[derive(Default)]
+pub struct Ledger {
+    books: Vec<Book>,
+    names: HashMap<String, usize>,
+    set: usize,
+    local: bool,
+}
+
+/// One cluster's counts by slot.
+struct Book {
+    cluster: String,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    own: Work,
+    gauges: [Option<GaugeId>; 2],
+}
+
+impl Ledger {
+    /// Opens the counts of a cluster; its index is the argument of all other calls.
+    pub fn open(&mut self, cluster: &str) -> usize {
+        if let Some(book) = self.names.get(cluster) {
+            return *book;
+        }
+        self.books.push(Book { cluster: cluster.to_owned(), slots: Vec::new() });
+        self.names.insert(cluster.to_owned(), self.books.len() - 1);
+        self.books.len() - 1
+    }
+
+    /// Counts this VM's work only: for a proxy that drops our gauges from its statistics.
+    pub fn stay_local(&mut self) {
+        self.local = true;
+    }
+
+    /// Whether only this VM's own work is known.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// `work` starts at `slot`.
+    pub fn up(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, work: Work) {
+        if let Some(entry) = self.slot(book, slot) {
+            entry.own += work;
+            self.add(proxy, book, slot, signed(work));
+        }
+    }
+
+    /// `work` ended at `slot`. More than was counted there is ignored.
+    pub fn down(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, work: Work) {
+        if let Some(entry) = self.slot(book, slot) {
+            let ended = work.min(entry.own);
+            entry.own -= ended;
+            self.add(proxy, book, slot, -signed(ended));
+        }
+    }
+
+    /// This VM's own outstanding work at `slot`.
+    pub fn own(&self, book: usize, slot: u32) -> Work {
+        let slots = self.books.get(book).map(|book| &book.slots);
+        slots.and_then(|slots| slots.get(slot as usize)).map_or(Work::ZERO, |slot| slot.own)
+    }
+
+    /// The outstanding work at `slot` over all workers. Never below this VM's own, never negative.
+    pub fn outstanding(&mut self, proxy: &dyn Proxy, book: usize, slot: u32) -> Work {
+        let own = self.own(book, slot);
+        if self.local {
+            return own;
+        }
+        let read = self.gauge(proxy, book, slot, self.set).map_or(0, |g| proxy.gauge_read(g));
+        own.max(Work::from_milli(u64::try_from(read).unwrap_or(0)))
+    }
+
+    /// Whether both gauges of a slot are at zero, so that another endpoint may have it.
+    pub fn is_free(&mut self, proxy: &dyn Proxy, book: usize, slot: u32) -> bool {
+        let clear = |gauge: Option<GaugeId>| gauge.is_none_or(|g| proxy.gauge_read(g) <= 0);
+        self.own(book, slot).is_zero()
+            && (self.local || (0..2).all(|set| clear(self.gauge(proxy, book, slot, set))))
+    }
+
+    /// Makes `epoch` the one this VM counts in, and brings along what it has outstanding. What it
+    /// had in the other set is left there: that set is abandoned and will be zeroed.
+    pub fn carry_over(&mut self, proxy: &dyn Proxy, epoch: u32) {
+        self.set = (epoch & 1) as usize;
+        for book in 0..self.books.len() {
+            let slots = self.books.get(book).map_or(0, |book| book.slots.len());
+            for slot in 0..u32::try_from(slots).unwrap_or(u32::MAX) {
+                let own = self.own(book, slot);
+                if !own.is_zero() {
+                    self.add(proxy, book, slot, signed(own));
+                }
+            }
+        }
+    }
+
+    /// Zeroes the first `slots` slots of a cluster in the set that `epoch` does not use.
+    pub fn zero_other(&mut self, proxy: &dyn Proxy, book: usize, slots: u32, epoch: u32) {
+        let other = (epoch & 1 ^ 1) as usize;
+        for slot in 0..slots {
+            if let Some(gauge) = self.gauge(proxy, book, slot, other)
+                && proxy.gauge_read(gauge) != 0
+            {
+                proxy.gauge_set(gauge, 0);
+            }
+        }
+    }
+
+    fn add(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, milli: i64) {
+        if !self.local
+            && milli != 0
+            && let Some(gauge) = self.gauge(proxy, book, slot, self.set)
+        {
+            proxy.gauge_add(gauge, milli);
+        }
+    }
+
+    fn slot(&mut self, book: usize, slot: u32) -> Option<&mut Slot> {
+        let slots = &mut self.books.get_mut(book)?.slots;
+        let index = slot as usize;
+        if index >= slots.len() {
+            slots.resize(index + 1, Slot::default());
+        }
+        slots.get_mut(index)
+    }
+
+    /// Defines the gauge at its first use: a proxy keeps every name it was ever told.
+    fn gauge(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, set: usize) -> Option<GaugeId> {
+        let known = *self.slot(book, slot)?.gauges.get(set)?;
+        if known.is_some() {
+            return known;
+        }
+        let defined = proxy.work_gauge(&self.books.get(book)?.cluster, slot, set);
+        *self.slot(book, slot)?.gauges.get_mut(set)? = defined;
+        defined
+    }
+}
+
+fn signed(work: Work) -> i64 {
+    i64::try_from(work.milli()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,102 @@
+//! Membership learned from the addresses that serve what Envoy balances by itself: for proxies
+//! whose admin interface cannot be read.
+//!
+//! Only requests that were left to Envoy teach: what a pick steered says nothing of what Envoy's
+//! balancer would use. Before most of the cluster is known, all requests are left to Envoy, since
+//! steering among the first few would flood them; later, a small share.
+
+use hashbrown::HashMap;
+
+/// Draws without a newcomer, for each known endpoint, after which the rest is taken for known: one
+/// that Envoy uses as often as the others is missed with a chance of e^-5.
+const SETTLED_FACTOR: u32 = 5;
+/// Draws by which that is more, for the smallest clusters.
+const SETTLED_BASE: u32 = 10;
+/// Draws without an appearance, for each known endpoint, after which one is forgotten. Envoy's own
+/// balancer may avoid a busy endpoint for a while, so this is generous.
+const FORGET_FACTOR: u32 = 20;
+
+/// What one VM learned of one cluster.
+#[derive(Debug, Default)]
+pub struct Learned {
+    draws: u32,
+    last_new: u32,
+    last_seen: HashMap<u32, u32>,
+}
+
+impl Learned {
+    /// Envoy's own choice fell on the endpoint in `slot`, which membership holds now.
+    pub fn drawn(&mut self, slot: u32) {
+        self.draws = self.draws.saturating_add(1);
+        if self.last_seen.insert(slot, self.draws).is_none() {
+            self.last_new = self.draws;
+        }
+    }
+
+    /// Whether membership is complete enough to steer by.
+    pub fn is_settled(&self) -> bool {
+        let known = u32::try_from(self.last_seen.len()).unwrap_or(u32::MAX);
+        let quiet = SETTLED_FACTOR.saturating_mul(known).saturating_add(SETTLED_BASE);
+        known > 0 && self.draws - self.last_new >= quiet
+    }
+
+    /// Takes out the slots of those that Envoy no longer uses.
+    pub fn forgotten(&mut self) -> Vec<u32> {
+        let known = u32::try_from(self.last_seen.len()).unwrap_or(u32::MAX);
+        let patience = FORGET_FACTOR.saturating_mul(known);
+        let oldest = self.draws.saturating_sub(patience);
+        let old: Vec<u32> =
+            self.last_seen.iter().filter(|(_, seen)| **seen < oldest).map(|(s, _)| *s).collect();
+        for slot in &old {
+            self.last_seen.remove(slot);
+        }
+        old
+    }
+
+    /// An endpoint that another VM learned: as if just seen here.
+    pub fn adopt(&mut self, slot: u32) {
+        let now = self.draws;
+        self.last_seen.entry(slot).or_insert(now);
+    }
+
+    /// An endpoint that left the membership.
+    pub fn drop_slot(&mut self, slot: u32) {
+        self.last_seen.remove(&slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steering_waits_until_newcomers_have_become_unlikely() {
+        let mut learned = Learned::default();
+        assert!(!learned.is_settled());
+        for draw in 0..15 {
+            learned.drawn(0);
+            assert!(!learned.is_settled(), "after {draw}");
+        }
+        learned.drawn(0);
+        assert!(learned.is_settled());
+        learned.drawn(1);
+        assert!(!learned.is_settled(), "a newcomer: there may be more");
+        (0..20).for_each(|_| learned.drawn(1));
+        assert!(learned.is_settled());
+    }
+
+    #[test]
+    fn an_endpoint_that_envoy_no_longer_uses_is_forgotten() {
+        let mut learned = Learned::default();
+        learned.drawn(0);
+        learned.drawn(1);
+        for _ in 0..40 {
+            learned.drawn(0);
+            assert!(learned.forgotten().is_empty());
+        }
+        learned.drawn(0);
+        learned.drawn(0);
+        assert_eq!(learned.forgotten(), [1]);
+        assert!(learned.forgotten().is_empty());
+    }
+}

@@ -1,0 +1,161 @@
+//! One request.
+
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use leastload_core::balancer::{Ask, Call, Ending};
+use leastload_core::config::{Mechanism, Traffic};
+use leastload_core::grpc::{self, Status};
+use leastload_core::work::Work;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::host;
+use crate::root::{Plugin, Route};
+use crate::vm::Vm;
+
+/// Response flags of a request that the endpoint itself failed, as access logs have them: UF
+/// (connection failure), UC (connection termination).
+const CONNECTION_FAILED: u64 = 0x20 | 0x40;
+/// UR: the endpoint reset the stream.
+const RESET_BY_ENDPOINT: u64 = 0x10;
+
+/// A request under way.
+pub(crate) struct Request {
+    vm: Rc<Vm>,
+    /// None: the configuration was never good, and everything passes.
+    plugin: Option<Rc<Plugin>>,
+    call: Option<(Call, Rc<Route>)>,
+    /// Response headers arrived.
+    answered: bool,
+    /// They, or the trailers, ended the stream as gRPC does.
+    ended: bool,
+    /// The status of a trailers-only response said UNAVAILABLE.
+    unavailable: bool,
+}
+
+impl Request {
+    pub(crate) fn new(vm: Rc<Vm>, plugin: Option<Rc<Plugin>>) -> Self {
+        Self { vm, plugin, call: None, answered: false, ended: false, unavailable: false }
+    }
+
+    /// Counts the request and steers it, if it is one of those to be balanced.
+    fn route(&mut self, plugin: &Plugin) {
+        let config = &plugin.config;
+        let is_grpc =
+            || host::request_header("content-type").is_some_and(|value| grpc::is_grpc(&value));
+        if config.traffic == Traffic::Grpc && !is_grpc() {
+            return;
+        }
+        let Some(cluster) = host::text(&["xds", "cluster_name"]) else { return };
+        let Some(route) = plugin.route(&self.vm, cluster) else { return };
+        let cost = if config.methods.is_empty() {
+            Work::ONE
+        } else {
+            let path = host::request_header(":path");
+            let method = path.as_deref().and_then(grpc::method_of);
+            method.map_or(Work::ONE, |method| config.methods.cost(method))
+        };
+        let ask = Ask { config, settings: &route.settings, cost };
+        let mut balancer = self.vm.balancer.borrow_mut();
+        let call = balancer.start(&self.vm.envoy, route.id, ask);
+        self.vm.envoy.count_pick(route.id.index(), &route.cluster, call.verdict());
+        let value = {
+            let mut hosts = balancer.override_hosts(&call);
+            hosts.next().map(|pick| match config.steering.mechanism {
+                Mechanism::StatefulSession => STANDARD.encode(pick),
+                Mechanism::OverrideHost => hosts.fold(pick.to_owned(), |mut list, spare| {
+                    list.push(',');
+                    list.push_str(spare);
+                    list
+                }),
+            })
+        };
+        if let Some(value) = value {
+            host::set_request_header(&config.steering.header, &value);
+        }
+        self.call = Some((call, route));
+    }
+
+    /// Ends the call, once: at the log, or where the context goes without one.
+    fn end(&mut self, ending: Ending, at: Option<&str>) {
+        if let Some((call, _)) = self.call.take() {
+            self.vm.balancer.borrow_mut().end(&self.vm.envoy, call, ending, at);
+        }
+    }
+}
+
+impl Context for Request {}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        #[cfg(feature = "crash-on-demand")]
+        crate::fault::on_request();
+        if let Some(plugin) = self.plugin.clone() {
+            // Only this filter names hosts, whoever sent the request and wherever it goes.
+            if host::request_header(&plugin.config.steering.header).is_some() {
+                host::remove_request_header(&plugin.config.steering.header);
+            }
+            self.route(&plugin);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        let Some(plugin) = &self.plugin else { return Action::Continue };
+        // stateful_session tells the client which host served, where it was not the one asked for.
+        if host::response_header(&plugin.config.steering.header).is_some() {
+            host::remove_response_header(&plugin.config.steering.header);
+        }
+        let Some((call, route)) = &mut self.call else { return Action::Continue };
+        self.answered = true;
+        if call.wants_address()
+            && let Some(endpoint) = host::text(&["upstream", "address"])
+        {
+            let attempts = || host::number(&["upstream", "request_attempt_count"]).unwrap_or(1);
+            let mut balancer = self.vm.balancer.borrow_mut();
+            if let Some(fate) = balancer.served(&self.vm.envoy, call, &endpoint, attempts) {
+                self.vm.envoy.count_fate(route.id.index(), &route.cluster, fate);
+            }
+        }
+        if end_of_stream {
+            let status = host::response_header("grpc-status");
+            self.unavailable = status.is_some_and(|s| Status::parse(&s) == Status::UNAVAILABLE);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.ended = true;
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if self.call.is_none() {
+            return;
+        }
+        if self.ended {
+            self.end(Ending::Answered, None);
+            return;
+        }
+        let flags = host::number(&["response", "flags"]).unwrap_or(0);
+        let at = host::text(&["upstream", "address"]);
+        let reset = flags & RESET_BY_ENDPOINT != 0 && !self.answered;
+        let refused = flags == 0 && self.unavailable && at.is_some();
+        let ending = if flags & CONNECTION_FAILED != 0 || reset || refused {
+            Ending::Failed
+        } else if flags == 0 && self.answered {
+            Ending::Answered
+        } else {
+            Ending::Undecided
+        };
+        self.end(ending, at.as_deref());
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.end(Ending::Undecided, None);
+    }
+}
