@@ -22,17 +22,17 @@ use upkeep::Upkeep;
 
 /// Index of a cluster in one VM's balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClusterId(usize);
+pub struct ClusterId(u32);
 
 impl ClusterId {
     /// A small number, the same for the life of the VM.
     pub const fn index(self) -> usize {
-        self.0
+        self.0 as usize
     }
 }
 
 /// Why a request is steered, or left to Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// An override names the pick.
     Steer,
@@ -61,6 +61,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// How many there are.
+    pub const COUNT: usize = Verdict::Deaf as usize + 1;
+
     /// As metrics name it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -81,7 +84,7 @@ impl Verdict {
 }
 
 /// What became of a pick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The pick served.
     Honoured,
@@ -97,6 +100,11 @@ pub enum Fate {
     ShadowSame,
     /// In shadow mode, Envoy chose another.
     ShadowOther,
+}
+
+impl Fate {
+    /// How many there are.
+    pub const COUNT: usize = Fate::ShadowOther as usize + 1;
 }
 
 /// How a request ended, as far as its endpoint is concerned.
@@ -167,7 +175,7 @@ pub struct Balancer {
     undertaker: Undertaker,
     upkeep: Upkeep,
     clusters: Vec<Cluster>,
-    ids: HashMap<String, ClusterId>,
+    ids: HashMap<String, u32>,
 }
 
 impl Balancer {
@@ -198,7 +206,7 @@ impl Balancer {
         settings: &ClusterSettings,
     ) -> Option<ClusterId> {
         if let Some(id) = self.ids.get(name) {
-            return Some(*id);
+            return Some(ClusterId(*id));
         }
         self.begin(proxy);
         let index = roster::enlist(proxy, name)?;
@@ -218,10 +226,10 @@ impl Balancer {
             }
             _ => {}
         }
-        let id = ClusterId(self.clusters.len());
+        let id = u32::try_from(self.clusters.len()).ok()?;
         self.clusters.push(cluster);
         self.ids.insert(name.to_owned(), id);
-        Some(id)
+        Some(ClusterId(id))
     }
 
     /// A request arrives: decides, and counts.
@@ -232,7 +240,7 @@ impl Balancer {
             Call { cluster: id, cost: ask.cost, verdict, counted: None, picks, served: false };
         if let Some(&slot) = call.picks.first() {
             self.count(proxy, &mut call, Some(slot));
-            if let Some(endpoint) = self.clusters.get_mut(id.0).and_then(|c| c.endpoint_mut(slot)) {
+            if let Some(endpoint) = self.clusters.get_mut(id.index()).and_then(|c| c.endpoint_mut(slot)) {
                 endpoint.aside.picked();
             }
         }
@@ -242,7 +250,7 @@ impl Balancer {
     /// The endpoints of an override, best first: the pick and its spares. Empty unless the verdict
     /// is [`Verdict::Steer`].
     pub fn override_hosts(&self, call: &Call) -> impl Iterator<Item = &str> {
-        let cluster = self.clusters.get(call.cluster.0);
+        let cluster = self.clusters.get(call.cluster.index());
         let steered = call.verdict == Verdict::Steer;
         call.picks.iter().filter(move |_| steered).filter_map(move |slot| {
             cluster.and_then(|c| c.endpoint(*slot)).map(|endpoint| endpoint.name.as_str())
@@ -261,7 +269,7 @@ impl Balancer {
         if core::mem::replace(&mut call.served, true) {
             return None;
         }
-        let mut slot = self.clusters.get(call.cluster.0)?.slot_of(endpoint);
+        let mut slot = self.clusters.get(call.cluster.index())?.slot_of(endpoint);
         if call.picks.is_empty() {
             slot = self.learn(proxy, call, endpoint, slot);
         }
@@ -277,7 +285,7 @@ impl Balancer {
         let now_ms = self.now_ms;
         let counted = call.counted;
         self.count(proxy, &mut call, None);
-        let Some(cluster) = self.clusters.get_mut(call.cluster.0) else { return };
+        let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(slot) = counted
             && self.ledger.own(cluster.book, slot).is_zero()
         {
@@ -300,7 +308,7 @@ impl Balancer {
 
     /// Outstanding work over all workers at an endpoint.
     pub fn outstanding(&mut self, proxy: &dyn Proxy, id: ClusterId, endpoint: &str) -> Work {
-        let Some(cluster) = self.clusters.get(id.0) else { return Work::ZERO };
+        let Some(cluster) = self.clusters.get(id.index()) else { return Work::ZERO };
         let Some(slot) = cluster.slot_of(endpoint) else { return Work::ZERO };
         self.ledger.outstanding(proxy, cluster.book, slot)
     }
@@ -347,7 +355,7 @@ impl Balancer {
         ask: Ask<'_>,
         picks: &mut Vec<u32>,
     ) -> Verdict {
-        let Some(cluster) = self.clusters.get_mut(id.0) else { return Verdict::Unknown };
+        let Some(cluster) = self.clusters.get_mut(id.index()) else { return Verdict::Unknown };
         if !ask.settings.enabled {
             return Verdict::Disabled;
         }
@@ -423,7 +431,7 @@ impl Balancer {
     ) -> Option<Fate> {
         let pick = *call.picks.first()?;
         let now_ms = self.now_ms;
-        let cluster = self.clusters.get_mut(call.cluster.0)?;
+        let cluster = self.clusters.get_mut(call.cluster.index())?;
         let same = slot == Some(pick);
         if call.verdict == Verdict::Shadow {
             return Some(if same { Fate::ShadowSame } else { Fate::ShadowOther });
@@ -463,7 +471,7 @@ impl Balancer {
         slot: Option<u32>,
     ) -> Option<u32> {
         let fresh = self.upkeep.is_fresh(self.now_ms);
-        let cluster = self.clusters.get_mut(call.cluster.0)?;
+        let cluster = self.clusters.get_mut(call.cluster.index())?;
         let told = cluster.source == Source::Static || cluster.source == Source::Admin && fresh;
         if told || !call.wants_address() {
             return slot;
@@ -482,7 +490,7 @@ impl Balancer {
 
     /// Moves the count of a call to `slot`, or ends it.
     fn count(&mut self, proxy: &dyn Proxy, call: &mut Call, slot: Option<u32>) {
-        let Some(cluster) = self.clusters.get(call.cluster.0) else { return };
+        let Some(cluster) = self.clusters.get(call.cluster.index()) else { return };
         if let Some(from) = call.counted.take() {
             self.ledger.down(proxy, cluster.book, from, call.cost);
         }

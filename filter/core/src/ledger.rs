@@ -13,7 +13,7 @@ use crate::work::Work;
 #[derive(Default)]
 pub struct Ledger {
     books: Vec<Book>,
-    names: HashMap<String, usize>,
+    names: HashMap<String, u32>,
     set: usize,
     local: bool,
 }
@@ -34,11 +34,12 @@ impl Ledger {
     /// Opens the counts of a cluster; its index is the argument of all other calls.
     pub fn open(&mut self, cluster: &str) -> usize {
         if let Some(book) = self.names.get(cluster) {
-            return *book;
+            return *book as usize;
         }
+        let book = self.books.len();
         self.books.push(Book { cluster: cluster.to_owned(), slots: Vec::new() });
-        self.names.insert(cluster.to_owned(), self.books.len() - 1);
-        self.books.len() - 1
+        self.names.insert(cluster.to_owned(), u32::try_from(book).unwrap_or(u32::MAX));
+        book
     }
 
     /// Counts this VM's work only: for a proxy that drops our gauges from its statistics.

@@ -3,7 +3,7 @@
 //! Labels stand in the metric's name as `label=.=value;.;`, the form that Istio's `extraStatTags`
 //! extracts, and that one regular expression a label extracts in any Envoy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use hashbrown::HashMap;
 use leastload_core::balancer::{Fate, Verdict};
@@ -17,7 +17,7 @@ use crate::host;
 const ABSENT: u32 = u32::MAX;
 
 /// Something that went wrong in the filter itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub(crate) enum Trouble {
     /// The admin interface did not answer, or not with 200.
     AdminUnreachable,
@@ -27,11 +27,14 @@ pub(crate) enum Trouble {
     Warning,
 }
 
-/// Counters, by what they count.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Counter {
-    Pick(Verdict),
-    Fate(Fate),
+/// A metric's handle, once it is defined.
+type Handle = Cell<Option<u32>>;
+
+/// The metrics of one cluster.
+#[derive(Default)]
+struct ClusterMetrics {
+    picks: [Handle; Verdict::COUNT],
+    fates: [Handle; Fate::COUNT],
 }
 
 /// The proxy as this VM reaches it. Metrics are defined at their first use: Envoy keeps a name for
@@ -40,9 +43,17 @@ pub(crate) struct Envoy {
     /// Stands before every name where the VM has an id: gauges are one per process, shared data
     /// one per VM id, and they must not meet.
     prefix: String,
-    counters: RefCell<HashMap<usize, HashMap<Counter, u32>>>,
-    troubles: RefCell<HashMap<Trouble, u32>>,
-    figures: RefCell<HashMap<String, [Option<u32>; 4]>>,
+    /// By the number of the cluster.
+    clusters: RefCell<Vec<ClusterMetrics>>,
+    troubles: [Handle; 3],
+    /// By the name of the cluster: the coordinator speaks of clusters it does not serve.
+    figures: RefCell<Figures>,
+}
+
+#[derive(Default)]
+struct Figures {
+    names: HashMap<String, u32>,
+    handles: Vec<[Handle; 4]>,
 }
 
 impl Envoy {
@@ -51,17 +62,19 @@ impl Envoy {
             .map_or_else(String::new, |id| format!("leastload_vm=.={id};.;"));
         Self {
             prefix,
-            counters: RefCell::default(),
-            troubles: RefCell::default(),
+            clusters: RefCell::default(),
+            troubles: <[Handle; 3]>::default(),
             figures: RefCell::default(),
         }
     }
 
     /// Counts a decision about a request to the cluster `name`, whose number is `cluster`.
     pub(crate) fn count_pick(&self, cluster: usize, name: &str, verdict: Verdict) {
-        self.count(cluster, Counter::Pick(verdict), || {
-            let result = verdict.name();
-            format!("leastload_cluster=.={name};.;leastload_result=.={result};.;leastload_picks")
+        self.of_cluster(cluster, |metrics| {
+            self.count(metrics.picks.get(verdict as usize), || {
+                let result = verdict.name();
+                format!("leastload_cluster=.={name};.;leastload_result=.={result};.;leastload_picks")
+            });
         });
     }
 
@@ -76,24 +89,25 @@ impl Envoy {
             Fate::ShadowSame => ("shadow_picks", "result", "same"),
             Fate::ShadowOther => ("shadow_picks", "result", "other"),
         };
-        self.count(cluster, Counter::Fate(fate), || {
-            format!("leastload_cluster=.={name};.;leastload_{label}=.={value};.;leastload_{metric}")
+        self.of_cluster(cluster, |metrics| {
+            self.count(metrics.fates.get(fate as usize), || {
+                format!(
+                    "leastload_cluster=.={name};.;leastload_{label}=.={value};.;leastload_{metric}"
+                )
+            });
         });
     }
 
     /// Counts a trouble of our own.
     pub(crate) fn count_trouble(&self, trouble: Trouble) {
-        let mut troubles = self.troubles.borrow_mut();
-        let id = *troubles.entry(trouble).or_insert_with(|| {
-            let kind = match trouble {
-                Trouble::AdminUnreachable => "admin_unreachable",
-                Trouble::AdminMalformed => "admin_malformed",
-                Trouble::Warning => "warning",
-            };
-            let name = format!("leastload_kind=.={kind};.;leastload_errors");
-            self.define(MetricType::Counter, &name).unwrap_or(u32::MAX)
+        let kind = match trouble {
+            Trouble::AdminUnreachable => "admin_unreachable",
+            Trouble::AdminMalformed => "admin_malformed",
+            Trouble::Warning => "warning",
+        };
+        self.count(self.troubles.get(trouble as usize), || {
+            format!("leastload_kind=.={kind};.;leastload_errors")
         });
-        let _ = hostcalls::increment_metric(id, 1);
     }
 
     /// How many faults the configuration of a plugin has.
@@ -104,12 +118,28 @@ impl Envoy {
         }
     }
 
-    fn count(&self, cluster: usize, counter: Counter, name: impl FnOnce() -> String) {
-        let mut counters = self.counters.borrow_mut();
-        let id = *counters.entry(cluster).or_default().entry(counter).or_insert_with(|| {
-            self.define(MetricType::Counter, &name()).unwrap_or(u32::MAX)
-        });
-        let _ = hostcalls::increment_metric(id, 1);
+    fn of_cluster(&self, cluster: usize, what: impl FnOnce(&ClusterMetrics)) {
+        let mut clusters = self.clusters.borrow_mut();
+        if clusters.len() <= cluster {
+            clusters.resize_with(cluster + 1, ClusterMetrics::default);
+        }
+        if let Some(metrics) = clusters.get(cluster) {
+            what(metrics);
+        }
+    }
+
+    fn count(&self, counter: Option<&Handle>, name: impl FnOnce() -> String) {
+        if let Some(id) = counter.and_then(|handle| self.id(handle, MetricType::Counter, name)) {
+            let _ = hostcalls::increment_metric(id, 1);
+        }
+    }
+
+    /// The metric behind a handle, defined at its first use.
+    fn id(&self, handle: &Handle, kind: MetricType, name: impl FnOnce() -> String) -> Option<u32> {
+        if handle.get().is_none() {
+            handle.set(self.define(kind, &name()));
+        }
+        handle.get()
     }
 
     fn define(&self, kind: MetricType, name: &str) -> Option<u32> {
@@ -160,13 +190,19 @@ impl Proxy for Envoy {
             ClusterGauge::Age => (3, "membership_age_ms"),
         };
         let mut figures = self.figures.borrow_mut();
-        let ids = figures.entry_ref(cluster).or_default();
-        let Some(id) = ids.get_mut(at) else { return };
-        if id.is_none() {
-            let name = format!("leastload_cluster=.={cluster};.;leastload_{metric}");
-            *id = self.define(MetricType::Gauge, &name);
-        }
-        if let Some(id) = *id {
+        let index = if let Some(index) = figures.names.get(cluster) {
+            *index as usize
+        } else {
+            let index = figures.handles.len();
+            figures.names.insert(cluster.to_owned(), u32::try_from(index).unwrap_or(u32::MAX));
+            figures.handles.push(<[Handle; 4]>::default());
+            index
+        };
+        let Some(handle) = figures.handles.get(index).and_then(|handles| handles.get(at)) else {
+            return;
+        };
+        let name = || format!("leastload_cluster=.={cluster};.;leastload_{metric}");
+        if let Some(id) = self.id(handle, MetricType::Gauge, name) {
             let _ = hostcalls::record_metric(id, value);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use crate::config::Config;
 use crate::membership::admin::{self, Host};
@@ -44,7 +44,8 @@ pub(super) struct Upkeep {
     asked_clusters: usize,
     failing: bool,
     round_ms: u64,
-    gone: HashMap<(usize, u32), u64>,
+    /// By cluster and slot, when its endpoint was first seen gone.
+    gone: Vec<Vec<Option<u64>>>,
 }
 
 impl Upkeep {
@@ -60,7 +61,7 @@ impl Upkeep {
             asked_clusters: 0,
             failing: false,
             round_ms: 0,
-            gone: HashMap::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -120,8 +121,8 @@ impl Balancer {
         length: u64,
     ) -> Result<(), admin::ParseError> {
         let names = enlisted(proxy);
-        let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let answer = match admin::parse(body, &|name| wanted.contains(name)) {
+        let wanted: HashMap<String, u32> = names.iter().cloned().zip(0..).collect();
+        let answer = match admin::parse(body, &|name| wanted.contains_key(name)) {
             Ok(answer) => answer,
             Err(error) => {
                 self.admin_failed(proxy, config);
@@ -205,33 +206,23 @@ impl Balancer {
             let Some((roster, _)) = records::read::<Roster>(proxy, &key) else { continue };
             let book = self.ledger.open(&name);
             let (mut known, mut eligible, mut work) = (0, 0, 0_u64);
-            let mut vacant = HashSet::new();
-            for (slot, entry) in (0_u32..).zip(&roster.entries) {
-                let outstanding = self.ledger.outstanding(proxy, book, slot);
-                work = work.saturating_add(outstanding.milli());
-                match entry.standing() {
-                    Standing::Gone if entry.endpoint.is_empty() => {}
-                    Standing::Gone => {
-                        let since = *self.upkeep.gone.entry((index, slot)).or_insert(now_ms);
-                        if now_ms.saturating_sub(since) >= QUARANTINE_MS
-                            && self.ledger.is_free(proxy, book, slot)
-                        {
-                            vacant.insert(slot);
-                        }
-                        continue;
-                    }
-                    Standing::Known => known += 1,
-                    Standing::Eligible => {
-                        known += 1;
-                        eligible += 1;
-                    }
+            let mut vacant = Vec::new();
+            let gone = slots_of(&mut self.upkeep.gone, index, roster.entries.len());
+            for ((slot, entry), since) in (0_u32..).zip(&roster.entries).zip(gone) {
+                work = work.saturating_add(self.ledger.outstanding(proxy, book, slot).milli());
+                let standing = entry.standing();
+                known += u64::from(standing != Standing::Gone);
+                eligible += u64::from(standing == Standing::Eligible);
+                if standing != Standing::Gone || entry.endpoint.is_empty() {
+                    *since = None;
+                } else if now_ms.saturating_sub(*since.get_or_insert(now_ms)) >= QUARANTINE_MS
+                    && self.ledger.is_free(proxy, book, slot)
+                {
+                    vacant.push(slot);
                 }
-                self.upkeep.gone.remove(&(index, slot));
             }
             if !vacant.is_empty() {
-                roster::publish(proxy, &name, index, |roster| {
-                    roster::vacate(roster, |slot| vacant.contains(&slot))
-                });
+                roster::publish(proxy, &name, index, |roster| roster::vacate(roster, &vacant));
             }
             let age_ms = match roster.source() {
                 Source::Admin => now_ms.saturating_sub(self.upkeep.read_ms),
@@ -292,6 +283,17 @@ impl Balancer {
             }
         }
     }
+}
+
+/// The entries of one cluster, grown to `slots`.
+fn slots_of(all: &mut Vec<Vec<Option<u64>>>, cluster: usize, slots: usize) -> &mut [Option<u64>] {
+    if all.len() <= cluster {
+        all.resize_with(cluster + 1, Vec::new);
+    }
+    all.get_mut(cluster).map_or(&mut [], |entries| {
+        entries.resize(slots, None);
+        entries
+    })
 }
 
 fn enlisted(proxy: &dyn Proxy) -> Vec<String> {

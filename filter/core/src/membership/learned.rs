@@ -5,8 +5,6 @@
 //! balancer would use. Before most of the cluster is known, all requests are left to Envoy, since
 //! steering among the first few would flood them; later, a small share.
 
-use hashbrown::HashMap;
-
 /// Draws without a newcomer, for each known endpoint, after which the rest is taken for known: one
 /// that Envoy uses as often as the others is missed with a chance of e^-5.
 const SETTLED_FACTOR: u32 = 5;
@@ -21,47 +19,62 @@ const FORGET_FACTOR: u32 = 20;
 pub struct Learned {
     draws: u32,
     last_new: u32,
-    last_seen: HashMap<u32, u32>,
+    known: u32,
+    /// The draw at which each slot was last seen; 0 where it is not known.
+    last_seen: Vec<u32>,
 }
 
 impl Learned {
     /// Envoy's own choice fell on the endpoint in `slot`, which membership holds now.
     pub fn drawn(&mut self, slot: u32) {
         self.draws = self.draws.saturating_add(1);
-        if self.last_seen.insert(slot, self.draws).is_none() {
+        if self.see(slot, self.draws) {
             self.last_new = self.draws;
         }
     }
 
     /// Whether membership is complete enough to steer by.
     pub fn is_settled(&self) -> bool {
-        let known = u32::try_from(self.last_seen.len()).unwrap_or(u32::MAX);
-        let quiet = SETTLED_FACTOR.saturating_mul(known).saturating_add(SETTLED_BASE);
-        known > 0 && self.draws - self.last_new >= quiet
+        let quiet = SETTLED_FACTOR.saturating_mul(self.known).saturating_add(SETTLED_BASE);
+        self.known > 0 && self.draws - self.last_new >= quiet
     }
 
     /// Takes out the slots of those that Envoy no longer uses.
     pub fn forgotten(&mut self) -> Vec<u32> {
-        let known = u32::try_from(self.last_seen.len()).unwrap_or(u32::MAX);
-        let patience = FORGET_FACTOR.saturating_mul(known);
-        let oldest = self.draws.saturating_sub(patience);
+        let oldest = self.draws.saturating_sub(FORGET_FACTOR.saturating_mul(self.known));
+        let is_old = |seen: u32| seen > 0 && seen < oldest;
         let old: Vec<u32> =
-            self.last_seen.iter().filter(|(_, seen)| **seen < oldest).map(|(s, _)| *s).collect();
-        for slot in &old {
-            self.last_seen.remove(slot);
-        }
+            (0..).zip(&self.last_seen).filter(|(_, seen)| is_old(**seen)).map(|(s, _)| s).collect();
+        old.iter().for_each(|slot| self.drop_slot(*slot));
         old
     }
 
     /// An endpoint that another VM learned: as if just seen here.
     pub fn adopt(&mut self, slot: u32) {
-        let now = self.draws;
-        self.last_seen.entry(slot).or_insert(now);
+        if self.last_seen.get(slot as usize).is_none_or(|seen| *seen == 0) {
+            self.see(slot, self.draws.max(1));
+        }
     }
 
     /// An endpoint that left the membership.
     pub fn drop_slot(&mut self, slot: u32) {
-        self.last_seen.remove(&slot);
+        if let Some(seen) = self.last_seen.get_mut(slot as usize)
+            && core::mem::take(seen) > 0
+        {
+            self.known -= 1;
+        }
+    }
+
+    /// True if it was not known.
+    fn see(&mut self, slot: u32, draw: u32) -> bool {
+        let index = slot as usize;
+        if index >= self.last_seen.len() {
+            self.last_seen.resize(index + 1, 0);
+        }
+        let Some(seen) = self.last_seen.get_mut(index) else { return false };
+        let new = core::mem::replace(seen, draw) == 0;
+        self.known += u32::from(new);
+        new
     }
 }
 

@@ -73,9 +73,9 @@ impl Listing {
 /// takes a vacant slot (see [`vacate`]), or a new one. True if anything changed.
 pub fn merge(roster: &mut Roster, listing: &Listing) -> bool {
     let before = roster.clone();
-    let mut slots: HashMap<String, usize> = HashMap::with_capacity(roster.entries.len());
+    let mut slots: HashMap<String, u32> = HashMap::with_capacity(roster.entries.len());
     let mut vacant = Vec::new();
-    for (slot, entry) in roster.entries.iter_mut().enumerate() {
+    for (slot, entry) in (0_u32..).zip(roster.entries.iter_mut()) {
         entry.standing = Standing::Gone.into();
         if entry.endpoint.is_empty() {
             vacant.push(slot);
@@ -87,7 +87,7 @@ pub fn merge(roster: &mut Roster, listing: &Listing) -> bool {
         let member =
             Entry { endpoint: endpoint.clone(), weight: *weight, standing: (*standing).into() };
         let slot = slots.get(endpoint).copied().or_else(|| vacant.pop());
-        if let Some(entry) = slot.and_then(|slot| roster.entries.get_mut(slot)) {
+        if let Some(entry) = slot.and_then(|slot| roster.entries.get_mut(slot as usize)) {
             *entry = member;
         } else if roster.entries.len() < MOST_ENDPOINTS {
             roster.entries.push(member);
@@ -122,11 +122,13 @@ pub fn learn(roster: &mut Roster, seen: Option<&str>, forgotten: &[&str]) -> boo
     merge(roster, &Listing { source, panic: false, unbalanced: false, members })
 }
 
-/// Makes the slots for which `is_free` holds available to newcomers.
-pub fn vacate(roster: &mut Roster, is_free: impl Fn(u32) -> bool) -> bool {
+/// Makes slots available to newcomers, unless their endpoints came back.
+pub fn vacate(roster: &mut Roster, slots: &[u32]) -> bool {
     let before = roster.clone();
-    for (slot, entry) in (0..).zip(roster.entries.iter_mut()) {
-        if entry.standing() == Standing::Gone && !entry.endpoint.is_empty() && is_free(slot) {
+    for slot in slots {
+        if let Some(entry) = roster.entries.get_mut(*slot as usize)
+            && entry.standing() == Standing::Gone
+        {
             entry.endpoint.clear();
         }
     }

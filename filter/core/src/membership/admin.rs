@@ -1,0 +1,364 @@
+//! The hosts of a cluster as Envoy's admin interface tells them: `/clusters?format=json`.
+//!
+//! The answer has about a kilobyte per host, most of it counters, and before Envoy 1.38 it cannot
+//! be narrowed to a cluster. So it is read as a stream: clusters that nobody wants and fields that
+//! nobody needs are skipped, never stored. A host that cannot be understood is left out and
+//! counted; it never hides the others.
+//!
+//! Source of the format: Envoy's `envoy.admin.v3.Clusters`. As in all JSON of protocol buffers, a
+//! field that has its default (0, false, empty) is absent.
+
+mod walk;
+
+use core::fmt;
+use std::io::{BufReader, Read};
+
+use hashbrown::HashMap;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+use serde_json::error::Category;
+
+use self::walk::{Key, Node, Scalar, Target, scalar, skip};
+use crate::config::is_endpoint;
+
+/// Most hosts kept of one cluster; further ones are counted in [`Snapshot::dropped`].
+pub const MOST_HOSTS: usize = 20_000;
+
+/// Bytes asked for at a time, so that the body's source (a host call) is asked seldom.
+const CHUNK: usize = 16 * 1024;
+
+/// One host of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The string Envoy prints for it in the text form of `/clusters` and in `upstream.address`.
+    pub endpoint: String,
+    /// 0 is the highest.
+    pub priority: u32,
+    /// Its share relative to the others, at least 1.
+    pub weight: u32,
+    /// What Envoy holds of its health.
+    pub health: Health,
+}
+
+/// A host's health as Envoy's balancers see it (`Host::coarseHealth` in its source).
+///
+/// Ordered from the worst to the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Failed its health check, ejected by outlier detection, or reported unhealthy by EDS.
+    Unhealthy,
+    /// Unfit like [`Health::Unhealthy`], but expected to be: draining, not checked yet, or failed
+    /// on request. Envoy's panic mode does not count these, and neither does ours.
+    Excluded,
+    /// To be used only where healthy ones do not suffice.
+    Degraded,
+    /// Fit. A host that discovery has dropped already but whose health check still passes
+    /// (`pending_dynamic_removal`) is one too: Envoy goes on sending to it.
+    Healthy,
+}
+
+/// One wanted cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Envoy's name for it.
+    pub name: String,
+    /// Its hosts in Envoy's order, each endpoint once.
+    pub hosts: Vec<Host>,
+}
+
+/// What the admin interface told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The wanted clusters, sorted by name, those without hosts too.
+    pub clusters: Vec<Cluster>,
+    /// Hosts left out because they could not be understood, and clusters without a name.
+    pub faulty: usize,
+    /// Hosts left out beyond [`MOST_HOSTS`].
+    pub dropped: usize,
+}
+
+impl Snapshot {
+    /// The hosts of `cluster`; `None` where it is not listed or was not wanted.
+    pub fn hosts(&self, cluster: &str) -> Option<&[Host]> {
+        let found = self.clusters.binary_search_by(|listed| listed.name.as_str().cmp(cluster));
+        found.ok().and_then(|index| self.clusters.get(index)).map(|found| found.hosts.as_slice())
+    }
+}
+
+/// Why there is no [`Snapshot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// Not JSON, from this place on.
+    Syntax {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in bytes.
+        column: usize,
+    },
+    /// The body ended too early.
+    Truncated,
+    /// The body could not be read.
+    Unreadable,
+    /// JSON, but it lists no cluster. Envoy always lists at least the one that was asked.
+    NoClusters,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { line, column } => {
+                write!(f, "not the JSON of /clusters at line {line} column {column}")
+            }
+            Self::Truncated => f.write_str("the answer ended too early"),
+            Self::Unreadable => f.write_str("the answer could not be read"),
+            Self::NoClusters => f.write_str("the answer lists no clusters"),
+        }
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+/// Reads `/clusters?format=json`, keeping the clusters for which `wanted` says so. Memory is
+/// bounded by what is wanted, not by the length of `body`, which may come in pieces of any length.
+///
+/// # Errors
+///
+/// Where the body as a whole makes no sense. What was read before the fault is not returned: half
+/// a membership would look like hosts that left.
+pub fn parse(mut body: impl Read, wanted: &dyn Fn(&str) -> bool) -> Result<Snapshot, ParseError> {
+    parse_from(&mut body, wanted)
+}
+
+fn parse_from(body: &mut dyn Read, wanted: &dyn Fn(&str) -> bool) -> Result<Snapshot, ParseError> {
+    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(CHUNK, body));
+    let mut reading = Reading { wanted, snapshot: Snapshot::default(), any: false };
+    Node(&mut reading).deserialize(&mut json).and_then(|()| json.end()).map_err(
+        |error| match error.classify() {
+            Category::Io => ParseError::Unreadable,
+            Category::Eof => ParseError::Truncated,
+            Category::Syntax | Category::Data => {
+                ParseError::Syntax { line: error.line(), column: error.column() }
+            }
+        },
+    )?;
+    if reading.any { Ok(reading.snapshot) } else { Err(ParseError::NoClusters) }
+}
+
+/// The whole answer, and its list of clusters.
+struct Reading<'a> {
+    wanted: &'a dyn Fn(&str) -> bool,
+    snapshot: Snapshot,
+    any: bool,
+}
+
+impl Target for Reading<'_> {
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            Key::ClusterStatuses => map.next_value_seed(Node(self)),
+            _ => skip(map),
+        }
+    }
+
+    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+        let mut draft = ClusterDraft::new(self.wanted);
+        if seq.next_element_seed(Node(&mut draft))?.is_none() {
+            return Ok(false);
+        }
+        self.any = true;
+        match draft.name {
+            Some(name) if draft.is_wanted => {
+                self.snapshot.faulty += draft.faulty;
+                self.snapshot.dropped += draft.dropped;
+                let clusters = &mut self.snapshot.clusters;
+                let index = clusters.partition_point(|listed| listed.name < name);
+                clusters.insert(index, Cluster { name, hosts: each_once(draft.hosts) });
+            }
+            Some(_) => {}
+            None => self.snapshot.faulty += 1,
+        }
+        Ok(true)
+    }
+}
+
+/// One cluster while it is read, and its list of hosts.
+struct ClusterDraft<'a> {
+    wanted: &'a dyn Fn(&str) -> bool,
+    name: Option<String>,
+    /// True until the name says otherwise: it may come after the hosts.
+    is_wanted: bool,
+    hosts: Vec<Host>,
+    faulty: usize,
+    dropped: usize,
+}
+
+impl<'a> ClusterDraft<'a> {
+    fn new(wanted: &'a dyn Fn(&str) -> bool) -> Self {
+        Self { wanted, name: None, is_wanted: true, hosts: Vec::new(), faulty: 0, dropped: 0 }
+    }
+}
+
+impl Target for ClusterDraft<'_> {
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            Key::Name => {
+                if let Scalar::Text(name) = scalar(map)? {
+                    self.is_wanted = (self.wanted)(&name);
+                    self.name = Some(name);
+                }
+                Ok(())
+            }
+            Key::HostStatuses if self.is_wanted => map.next_value_seed(Node(self)),
+            _ => skip(map),
+        }
+    }
+
+    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
+        let mut draft = HostDraft::default();
+        if seq.next_element_seed(Node(&mut draft))?.is_none() {
+            return Ok(false);
+        }
+        match draft.finish() {
+            None => self.faulty += 1,
+            Some(_) if self.hosts.len() >= MOST_HOSTS => self.dropped += 1,
+            Some(host) => self.hosts.push(host),
+        }
+        Ok(true)
+    }
+}
+
+/// Keeps each endpoint once: an override names an endpoint, not a priority, and Envoy resolves it
+/// to the host of the highest priority that has it (`crossPriorityHostMap`), so that one's health
+/// is what counts. Where one priority lists it twice, Envoy may resolve it to either, so the worse
+/// health counts.
+fn each_once(hosts: Vec<Host>) -> Vec<Host> {
+    let mut once: Vec<Host> = Vec::with_capacity(hosts.len());
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(hosts.len());
+    for host in hosts {
+        match places.get(&host.endpoint).and_then(|place| once.get_mut(*place)) {
+            Some(first) if (host.priority, host.health) < (first.priority, first.health) => {
+                *first = host;
+            }
+            Some(_) => {}
+            None => {
+                places.insert(host.endpoint.clone(), once.len());
+                once.push(host);
+            }
+        }
+    }
+    once
+}
+
+/// One host while it is read: its own fields and those of the messages inside it, whose names do
+/// not collide.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "so many flags has a host")]
+struct HostDraft {
+    /// `address` is a message in the host, and the IP address in `socket_address`.
+    in_socket_address: bool,
+    ip: Scalar,
+    port: Scalar,
+    path: Scalar,
+    listener: Scalar,
+    endpoint_id: Scalar,
+    priority: Scalar,
+    weight: Scalar,
+    eds_status: Scalar,
+    is_failed: bool,
+    is_excluded: bool,
+    is_degraded: bool,
+}
+
+impl Target for HostDraft {
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        let flag = |map: &mut A| scalar(map).map(|value| value.is_set());
+        match key {
+            Key::SocketAddress => {
+                self.in_socket_address = true;
+                map.next_value_seed(Node(self))?;
+                self.in_socket_address = false;
+            }
+            Key::Address if self.in_socket_address => self.ip = scalar(map)?,
+            Key::Address | Key::Pipe | Key::InternalAddress | Key::HealthStatus => {
+                map.next_value_seed(Node(self))?;
+            }
+            Key::PortValue => self.port = scalar(map)?,
+            Key::Path => self.path = scalar(map)?,
+            Key::ListenerName => self.listener = scalar(map)?,
+            Key::EndpointId => self.endpoint_id = scalar(map)?,
+            Key::Priority => self.priority = scalar(map)?,
+            Key::Weight => self.weight = scalar(map)?,
+            Key::EdsStatus => self.eds_status = scalar(map)?,
+            Key::Failed => self.is_failed |= flag(map)?,
+            Key::Degraded => self.is_degraded |= flag(map)?,
+            Key::Excluded => self.is_excluded |= flag(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl HostDraft {
+    /// `None` where it cannot be named, or where its priority is not to be told: taking it for one
+    /// of priority 0 would defeat failover.
+    fn finish(self) -> Option<Host> {
+        let priority = match self.priority {
+            Scalar::Missing => 0,
+            Scalar::Number(priority) => u32::try_from(priority).ok()?,
+            _ => return None,
+        };
+        let weight = match self.weight {
+            Scalar::Number(weight) => u32::try_from(weight).unwrap_or(u32::MAX).max(1),
+            _ => 1,
+        };
+        let health = self.health();
+        let endpoint = self.endpoint().filter(|endpoint| is_endpoint(endpoint))?;
+        Some(Host { endpoint, priority, weight, health })
+    }
+
+    /// The address as Envoy's `Address::Instance::asString` prints it.
+    fn endpoint(self) -> Option<String> {
+        if let Scalar::Text(listener) = self.listener {
+            return match self.endpoint_id {
+                Scalar::Text(id) => Some(format!("envoy://{listener}/{id}")),
+                Scalar::Missing => Some(format!("envoy://{listener}/")),
+                _ => None,
+            };
+        }
+        if let Scalar::Text(path) = self.path {
+            return Some(path);
+        }
+        let (Scalar::Text(ip), Scalar::Number(port @ 1..=0xffff)) = (self.ip, self.port) else {
+            return None;
+        };
+        let is_v6 = ip.contains(':');
+        (!ip.is_empty())
+            .then(|| if is_v6 { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
+    }
+
+    /// As Envoy's `Host::coarseHealth` and `excludeBasedOnHealthFlag`. What a newer Envoy may say
+    /// and we do not know counts as unhealthy: leaving out a fit host costs a little balance, and
+    /// all of them left out is panic, where Envoy balances; picking a sick one fails a request.
+    fn health(&self) -> Health {
+        let (mut failed, mut excluded, mut degraded) =
+            (self.is_failed, self.is_excluded, self.is_degraded);
+        match &self.eds_status {
+            Scalar::Missing => {}
+            Scalar::Text(status) => match status.as_str() {
+                "HEALTHY" | "UNKNOWN" => {}
+                "DEGRADED" => degraded = true,
+                "DRAINING" => (failed, excluded) = (true, true),
+                // UNHEALTHY, and TIMEOUT, which Envoy treats alike.
+                _ => failed = true,
+            },
+            _ => failed = true,
+        }
+        match (failed, excluded, degraded) {
+            (true, true, _) => Health::Excluded,
+            (true, false, _) => Health::Unhealthy,
+            (false, _, true) => Health::Degraded,
+            (false, _, false) => Health::Healthy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
