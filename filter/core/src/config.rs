@@ -11,6 +11,8 @@ mod schema;
 pub use self::fault::{Fault, Faults};
 pub use self::schema::{FIELDS, Field, Kind, Section};
 
+use hashbrown::HashMap;
+
 use crate::work::Work;
 
 /// Longest configuration, in bytes.
@@ -218,10 +220,11 @@ impl Config {
         for (_, entry) in self.exact.iter().chain(&self.prefixes) {
             names.extend(entry.lists.iter().map(|(name, _)| name.as_str()));
         }
-        names.sort_unstable();
-        names.dedup();
+        let mut seen: HashMap<String, usize> = HashMap::with_capacity(names.len());
         // An entry of a prefix may list a cluster for which a better entry speaks.
-        names.into_iter().filter(|name| self.given(name).is_some())
+        names.into_iter().filter(move |name| {
+            seen.insert((*name).to_owned(), 0).is_none() && self.given(name).is_some()
+        })
     }
 
     /// The largest `picker.idle` of any cluster.

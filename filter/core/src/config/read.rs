@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read};
 
+use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -245,27 +246,24 @@ impl Reader {
             self.fault(&expected, values.len().to_string());
             return Vec::new();
         }
-        let mut seen: Vec<&str> = Vec::with_capacity(values.len());
+        let mut endpoints = Vec::with_capacity(values.len());
+        let mut seen: HashMap<String, usize> = HashMap::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
-            match value {
-                Value::String(endpoint) if is_endpoint(endpoint) => seen.push(endpoint),
-                _ => self.within(&format!("[{index}]"), |reader| {
+            self.within(&format!("[{index}]"), |reader| match value {
+                Value::String(endpoint) if is_endpoint(endpoint) => {
+                    if seen.insert(endpoint.clone(), index).is_some() {
+                        reader.fault("each endpoint once", quoted(endpoint));
+                    }
+                    endpoints.push(endpoint.clone());
+                }
+                _ => {
                     let expected = format!(
                         "an endpoint such as \"10.0.0.1:50051\": printable ASCII without spaces \
                          and commas, at most {LONGEST_ENDPOINT} bytes"
                     );
                     reader.fault(&expected, echo(value));
-                }),
-            }
-        }
-        let endpoints = seen.iter().map(|endpoint| (*endpoint).to_owned()).collect();
-        seen.sort_unstable();
-        for pair in seen.windows(2) {
-            if let [first, second] = pair
-                && first == second
-            {
-                self.fault("each endpoint once", quoted(second));
-            }
+                }
+            });
         }
         endpoints
     }

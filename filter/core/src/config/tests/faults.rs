@@ -31,7 +31,7 @@ fn all_faults_are_told_at_once() {
             .to_owned(),
         format!(r#"discovery.static["c"][1]: {endpoint} "b 1""#),
         format!(r#"discovery.static["c"][3]: {endpoint} 7"#),
-        r#"discovery.static["c"]: expected each endpoint once, got "a:1""#.to_owned(),
+        r#"discovery.static["c"][2]: expected each endpoint once, got "a:1""#.to_owned(),
         r#"discovery.static["d"]: expected a list of endpoints, got an object"#.to_owned(),
         r#"clusters["a*"].enabled: expected a boolean, got 3"#.to_owned(),
         r#"clusters["a*"].traffic: unknown field, expected one of enabled, panic_threshold, picker, discovery"#
