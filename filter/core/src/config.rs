@@ -220,7 +220,7 @@ impl Config {
         for (_, entry) in self.exact.iter().chain(&self.prefixes) {
             names.extend(entry.lists.iter().map(|(name, _)| name.as_str()));
         }
-        let mut seen: HashMap<String, usize> = HashMap::with_capacity(names.len());
+        let mut seen: HashMap<String, u32> = HashMap::with_capacity(names.len());
         // An entry of a prefix may list a cluster for which a better entry speaks.
         names.into_iter().filter(move |name| {
             seen.insert((*name).to_owned(), 0).is_none() && self.given(name).is_some()

@@ -247,11 +247,11 @@ impl Reader {
             return Vec::new();
         }
         let mut endpoints = Vec::with_capacity(values.len());
-        let mut seen: HashMap<String, usize> = HashMap::with_capacity(values.len());
+        let mut seen: HashMap<String, u32> = HashMap::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
             self.within(&format!("[{index}]"), |reader| match value {
                 Value::String(endpoint) if is_endpoint(endpoint) => {
-                    if seen.insert(endpoint.clone(), index).is_some() {
+                    if seen.insert(endpoint.clone(), 0).is_some() {
                         reader.fault("each endpoint once", quoted(endpoint));
                     }
                     endpoints.push(endpoint.clone());

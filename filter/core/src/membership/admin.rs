@@ -231,15 +231,17 @@ impl Target for ClusterDraft<'_> {
 /// health counts.
 fn each_once(hosts: Vec<Host>) -> Vec<Host> {
     let mut once: Vec<Host> = Vec::with_capacity(hosts.len());
-    let mut places: HashMap<String, usize> = HashMap::with_capacity(hosts.len());
+    let mut places: HashMap<String, u32> = HashMap::with_capacity(hosts.len());
     for host in hosts {
-        match places.get(&host.endpoint).and_then(|place| once.get_mut(*place)) {
+        match places.get(&host.endpoint).and_then(|place| once.get_mut(*place as usize)) {
             Some(first) if (host.priority, host.health) < (first.priority, first.health) => {
                 *first = host;
             }
             Some(_) => {}
             None => {
-                places.insert(host.endpoint.clone(), once.len());
+                // At most [`MOST_HOSTS`].
+                let place = u32::try_from(once.len()).unwrap_or(u32::MAX);
+                places.insert(host.endpoint.clone(), place);
                 once.push(host);
             }
         }
