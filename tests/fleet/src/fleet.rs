@@ -145,6 +145,14 @@ impl Fleet {
         Ok(())
     }
 
+    /// A channel straight to one server, for direct questions: two seconds a call.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn channel(&self, index: usize) -> Result<Channel> {
+        connect(self.servers[index].address).await
+    }
+
     /// What one server counted, asked directly.
     ///
     /// # Errors

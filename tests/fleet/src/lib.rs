@@ -22,9 +22,9 @@
     clippy::cast_possible_wrap
 )]
 
-//pub mod config;
+pub mod config;
 //pub mod demo;
-//pub mod envoy;
+pub mod envoy;
 pub mod error;
 pub mod fleet;
 pub mod load;

@@ -169,9 +169,9 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
         requests
     });
     let gone = |_| io::Error::other("the thread that starts children has died");
-    let (answer, spawned) = channel();
+    let (answer, child) = channel();
     spawner.send((command, answer)).map_err(|e| gone(e.to_string()))?;
-    spawned.recv().map_err(|e| gone(e.to_string()))?
+    child.recv().map_err(|e| gone(e.to_string()))?
 }
 
 #[cfg(test)]

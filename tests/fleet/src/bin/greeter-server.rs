@@ -24,7 +24,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// A gRPC greeter with a bounded number of slots and drawn service times.
 #[derive(Parser)]
 struct Arguments {
-    /// Address to listen on; port 0 picks a free one. [::1]:0 for IPv6.
+    /// Address to listen on; port 0 picks a free one; for IPv6 say `[::1]:0`.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Calls worked on at once; the rest waits in arrival order.

@@ -19,6 +19,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body as HttpBody, Frame};
+use tokio::time::{Sleep, sleep};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -31,6 +32,9 @@ use crate::proto::{
 const SAMPLE: Duration = Duration::from_millis(50);
 /// Samples kept: half an hour.
 const MAX_SAMPLES: usize = 36_000;
+/// Pause before a reset: a stream that is reset drops what it has not written yet, so headers and
+/// messages need time to leave.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
 /// Calls remembered with their metadata.
 const LAST_CALLS: usize = 16;
 
@@ -276,7 +280,8 @@ where
                     .entry(CONTENT_TYPE)
                     .or_insert_with(|| http::HeaderValue::from_static("application/grpc"));
             }
-            Ok(response.map(|inner| Body::new(MeteredBody { inner, end_as, _guard: guard })))
+            Ok(response
+                .map(|inner| Body::new(MeteredBody { inner, end_as, pause: None, _guard: guard })))
         })
     }
 }
@@ -297,14 +302,22 @@ impl std::error::Error for ResetNow {}
 struct MeteredBody {
     inner: Body,
     end_as: Option<EndAs>,
+    /// Runs before a reset.
+    pause: Option<Pin<Box<Sleep>>>,
     _guard: InFlight,
 }
 
 impl MeteredBody {
     /// What comes instead of the frames that are left, once the ending is due.
-    fn finish(&self, end_as: &EndAs) -> Poll<Option<Result<Frame<Bytes>, ResetNow>>> {
+    fn finish(
+        &mut self,
+        end_as: &EndAs,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResetNow>>> {
         match end_as.ending {
             Ending::ResetAfterHeaders | Ending::ResetAfterMessages => {
+                let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(BEFORE_RESET)));
+                ready!(pause.as_mut().poll(cx));
                 Poll::Ready(Some(Err(ResetNow)))
             }
             Ending::HangAfterHeaders | Ending::HangAfterMessages => Poll::Pending,
@@ -334,7 +347,7 @@ impl HttpBody for MeteredBody {
             end_as.ending,
             Ending::ErrorAfterMessages | Ending::ResetAfterMessages | Ending::HangAfterMessages
         );
-        if messages_first {
+        if messages_first && self.pause.is_none() {
             match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
@@ -342,7 +355,7 @@ impl HttpBody for MeteredBody {
                 Some(Ok(_)) | None => {}
             }
         }
-        let end = self.finish(&end_as);
+        let end = self.finish(&end_as, cx);
         if matches!(&end, Poll::Ready(Some(Ok(_)))) {
             // The trailers are out; what follows is the plain end.
             self.end_as = None;
