@@ -1,13 +1,14 @@
 //! One VM's balancer: where a request goes, what it counts on, and what its end teaches.
 
+mod call;
 mod cluster;
 mod upkeep;
 
 use hashbrown::HashMap;
 
-use crate::config::{ClusterSettings, Config, Mechanism};
-use crate::ledger::Ledger;
+use crate::config::{ClusterSettings, Mechanism};
 use crate::lease::Lease;
+use crate::ledger::Ledger;
 use crate::membership::roster;
 use crate::pick::{self, Best};
 use crate::presence::{Presence, Undertaker};
@@ -15,153 +16,21 @@ use crate::proxy::Proxy;
 use crate::records::{self, Roster, Source, Standing};
 use crate::work::Work;
 
+pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
 pub use upkeep::AdminRequest;
 
 use cluster::Cluster;
 use upkeep::Upkeep;
 
-/// Index of a cluster in one VM's balancer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClusterId(u32);
-
-impl ClusterId {
-    /// A small number, the same for the life of the VM.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Why a request is steered, or left to Envoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// An override names the pick.
-    Steer,
-    /// A pick was made and counted, but no override is set.
-    Shadow,
-    /// `enabled` is false for the cluster.
-    Disabled,
-    /// The method's cost is 0.
-    Excluded,
-    /// `rollout.percent` left it out.
-    Percent,
-    /// Nothing is known of the cluster yet.
-    Unknown,
-    /// What was known is too old.
-    Stale,
-    /// Too few endpoints are healthy.
-    Panic,
-    /// Envoy routes to this cluster by another rule than balancing.
-    Unbalanced,
-    /// One of those left to Envoy so that new endpoints are found.
-    Learn,
-    /// Every eligible endpoint is set aside after failures.
-    Aside,
-    /// Envoy honours no override here.
-    Deaf,
-}
-
-impl Verdict {
-    /// How many there are.
-    pub const COUNT: usize = Verdict::Deaf as usize + 1;
-
-    /// As metrics name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Verdict::Steer => "override",
-            Verdict::Shadow => "shadow",
-            Verdict::Disabled => "disabled",
-            Verdict::Excluded => "excluded",
-            Verdict::Percent => "percent",
-            Verdict::Unknown => "no_membership",
-            Verdict::Stale => "stale_membership",
-            Verdict::Panic => "panic",
-            Verdict::Unbalanced => "not_balanced",
-            Verdict::Learn => "learn",
-            Verdict::Aside => "all_aside",
-            Verdict::Deaf => "not_honoured",
-        }
-    }
-}
-
-/// What became of a pick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The pick served.
-    Honoured,
-    /// Another served, because an earlier attempt failed.
-    Retry,
-    /// Another served: the pick is in the cluster, but not healthy or of a lower priority now.
-    NotEligible,
-    /// Another served: the pick has left the cluster.
-    Gone,
-    /// Another served, although nothing speaks against the pick.
-    Ignored,
-    /// In shadow mode, Envoy's choice was the pick.
-    ShadowSame,
-    /// In shadow mode, Envoy chose another.
-    ShadowOther,
-}
-
-impl Fate {
-    /// How many there are.
-    pub const COUNT: usize = Fate::ShadowOther as usize + 1;
-}
-
-/// How a request ended, as far as its endpoint is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It answered.
-    Answered,
-    /// It could not be reached, the connection broke, or it said UNAVAILABLE.
-    Failed,
-    /// Nothing can be concluded: cancelled, timed out, answered by another filter.
-    Undecided,
-}
-
-/// What a request asks of the balancer, from its configuration and its headers.
-#[derive(Clone, Copy)]
-pub struct Ask<'a> {
-    /// The whole configuration.
-    pub config: &'a Config,
-    /// The settings of its cluster.
-    pub settings: &'a ClusterSettings,
-    /// What it costs.
-    pub cost: Work,
-}
-
-/// One request under way. It must be given back to [`Balancer::end`] exactly once.
-#[derive(Debug)]
-#[must_use]
-pub struct Call {
-    cluster: ClusterId,
-    cost: Work,
-    verdict: Verdict,
-    counted: Option<u32>,
-    /// The pick, then its spares.
-    picks: Vec<u32>,
-    served: bool,
-}
-
-impl Call {
-    /// Why it was steered or left to Envoy.
-    pub fn verdict(&self) -> Verdict {
-        self.verdict
-    }
-
-    /// Its cluster.
-    pub fn cluster(&self) -> ClusterId {
-        self.cluster
-    }
-
-    /// Whether the address that serves it should be told to [`Balancer::served`].
-    pub fn wants_address(&self) -> bool {
-        use Verdict as V;
-        match self.verdict {
-            V::Steer | V::Shadow | V::Percent | V::Unknown | V::Stale => true,
-            V::Panic | V::Learn | V::Aside | V::Deaf => true,
-            V::Disabled | V::Excluded | V::Unbalanced => false,
-        }
-    }
+/// How a cluster's membership is known at this moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knowledge {
+    /// By configuration or the admin interface.
+    Told,
+    /// Not yet, but the admin interface is about to tell.
+    Awaited,
+    /// As far as responses teach it.
+    Learned,
 }
 
 /// All that one VM knows and shares.
@@ -206,7 +75,7 @@ impl Balancer {
         settings: &ClusterSettings,
     ) -> Option<ClusterId> {
         if let Some(id) = self.ids.get(name) {
-            return Some(ClusterId(*id));
+            return Some(ClusterId::new(*id));
         }
         self.begin(proxy);
         let index = roster::enlist(proxy, name)?;
@@ -217,9 +86,8 @@ impl Balancer {
             // Known from the configuration: no need to wait for the coordinator.
             (_, Some(given)) => {
                 let listing = roster::Listing::given(given, None, settings.panic_threshold);
-                let publish = |roster: &mut Roster| {
-                    roster.version == 0 && roster::merge(roster, &listing)
-                };
+                let publish =
+                    |roster: &mut Roster| roster.version == 0 && roster::merge(roster, &listing);
                 if let Some(roster) = roster::publish(proxy, name, index, publish) {
                     cluster.load(roster);
                 }
@@ -229,18 +97,29 @@ impl Balancer {
         let id = u32::try_from(self.clusters.len()).ok()?;
         self.clusters.push(cluster);
         self.ids.insert(name.to_owned(), id);
-        Some(ClusterId(id))
+        Some(ClusterId::new(id))
     }
 
     /// A request arrives: decides, and counts.
     pub fn start(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Call {
         let mut picks = Vec::new();
-        let verdict = self.decide(proxy, id, ask, &mut picks);
-        let mut call =
-            Call { cluster: id, cost: ask.cost, verdict, counted: None, picks, served: false };
+        let knowledge = self.knowledge(id, ask);
+        let verdict = self.decide(proxy, id, ask, knowledge, &mut picks);
+        let teaches = knowledge == Knowledge::Learned && picks.is_empty();
+        let mut call = Call {
+            cluster: id,
+            cost: ask.cost,
+            verdict,
+            counted: None,
+            picks,
+            teaches,
+            served: false,
+        };
         if let Some(&slot) = call.picks.first() {
             self.count(proxy, &mut call, Some(slot));
-            if let Some(endpoint) = self.clusters.get_mut(id.index()).and_then(|c| c.endpoint_mut(slot)) {
+            if let Some(endpoint) =
+                self.clusters.get_mut(id.index()).and_then(|c| c.endpoint_mut(slot))
+            {
                 endpoint.aside.picked();
             }
         }
@@ -270,11 +149,11 @@ impl Balancer {
             return None;
         }
         let mut slot = self.clusters.get(call.cluster.index())?.slot_of(endpoint);
-        if call.picks.is_empty() {
+        if call.teaches {
             slot = self.learn(proxy, call, endpoint, slot);
         }
         let fate = self.fate(proxy, call, slot, attempts);
-        if slot != call.counted && !matches!(call.verdict, Verdict::Disabled | Verdict::Excluded) {
+        if slot != call.counted && call.wants_address() {
             self.count(proxy, call, slot);
         }
         fate
@@ -348,11 +227,28 @@ impl Balancer {
         self.presence.ensure(proxy, &mut self.ledger);
     }
 
+    fn knowledge(&self, id: ClusterId, ask: Ask<'_>) -> Knowledge {
+        let source = self.clusters.get(id.index()).map_or(Source::Unknown, |c| c.source);
+        let told = match source {
+            Source::Static => ask.settings.given.is_some(),
+            Source::Admin => self.upkeep.is_fresh(self.now_ms),
+            Source::Learned | Source::Unknown => false,
+        };
+        let awaited =
+            source == Source::Unknown && self.upkeep.expects_admin(ask.config, self.now_ms);
+        match (told, awaited) {
+            (true, _) => Knowledge::Told,
+            (false, true) => Knowledge::Awaited,
+            (false, false) => Knowledge::Learned,
+        }
+    }
+
     fn decide(
         &mut self,
         proxy: &dyn Proxy,
         id: ClusterId,
         ask: Ask<'_>,
+        knowledge: Knowledge,
         picks: &mut Vec<u32>,
     ) -> Verdict {
         let Some(cluster) = self.clusters.get_mut(id.index()) else { return Verdict::Unknown };
@@ -365,11 +261,10 @@ impl Balancer {
         if cluster.unbalanced {
             return Verdict::Unbalanced;
         }
-        let told = match cluster.source {
-            Source::Static => ask.settings.given.is_some(),
-            Source::Admin => self.upkeep.is_fresh(self.now_ms),
-            Source::Learned | Source::Unknown => false,
-        };
+        let told = knowledge == Knowledge::Told;
+        if knowledge == Knowledge::Awaited {
+            return Verdict::Unknown;
+        }
         if !told && !cluster.learned.is_settled() {
             return match cluster.source {
                 Source::Admin | Source::Static => Verdict::Stale,
@@ -470,12 +365,7 @@ impl Balancer {
         endpoint: &str,
         slot: Option<u32>,
     ) -> Option<u32> {
-        let fresh = self.upkeep.is_fresh(self.now_ms);
         let cluster = self.clusters.get_mut(call.cluster.index())?;
-        let told = cluster.source == Source::Static || cluster.source == Source::Admin && fresh;
-        if told || !call.wants_address() {
-            return slot;
-        }
         let known = slot.and_then(|s| cluster.endpoint(s)).map(|e| e.standing);
         let slot = if known == Some(Standing::Eligible) {
             slot
@@ -505,3 +395,6 @@ impl Balancer {
 fn percent(rng: &mut fastrand::Rng, percent: f64) -> bool {
     percent > 0.0 && rng.f64() * 100.0 < percent
 }
+
+#[cfg(test)]
+mod tests;

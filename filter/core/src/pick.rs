@@ -29,7 +29,8 @@ impl Best {
         // Fixed point keeps a small load over a large weight apart from none.
         let load = milli.saturating_mul(1 << 16) / u64::from(weight.max(1));
         let rank = Rank { load, tie: rng.u64(..) };
-        if self.found.len() >= self.wanted && self.found.last().is_some_and(|(last, _)| *last < rank)
+        if self.found.len() >= self.wanted
+            && self.found.last().is_some_and(|(last, _)| *last < rank)
         {
             return;
         }
@@ -128,7 +129,9 @@ mod tests {
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen.len(), 8);
-            seen.iter().for_each(|&slot| hits[slot as usize] += 1);
+            for slot in seen {
+                hits[slot as usize] += 1;
+            }
         }
         assert!(hits.iter().all(|&hit| hit.abs_diff(160) < 80), "160 expected of each");
     }

@@ -85,6 +85,9 @@ pub struct State {
     /// The version of each cluster's roster, by its index in [`Clusters`].
     #[prost(uint32, repeated, tag = "3")]
     pub versions: Vec<u32>,
+    /// The last attempt to read the admin interface failed.
+    #[prost(bool, tag = "4")]
+    pub failing: bool,
 }
 
 /// How a cluster's membership came to be known.

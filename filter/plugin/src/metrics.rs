@@ -73,7 +73,9 @@ impl Envoy {
         self.of_cluster(cluster, |metrics| {
             self.count(metrics.picks.get(verdict as usize), || {
                 let result = verdict.name();
-                format!("leastload_cluster=.={name};.;leastload_result=.={result};.;leastload_picks")
+                format!(
+                    "leastload_cluster=.={name};.;leastload_result=.={result};.;leastload_picks"
+                )
             });
         });
     }

@@ -71,10 +71,10 @@ impl Cluster {
         self.eligible.clear();
         for (slot, entry) in (0_u32..).zip(roster.entries) {
             let standing = entry.standing();
-            if standing != Standing::Gone {
-                self.slots.insert(entry.endpoint.clone(), slot);
-            } else {
+            if standing == Standing::Gone {
                 self.learned.drop_slot(slot);
+            } else {
+                self.slots.insert(entry.endpoint.clone(), slot);
             }
             if standing == Standing::Eligible {
                 self.eligible.push(slot);

@@ -6,7 +6,7 @@ use std::io::Read;
 use hashbrown::HashMap;
 
 use crate::config::Config;
-use crate::membership::admin::{self, Host};
+use crate::membership::admin::{self, Cluster};
 use crate::membership::roster::{self, Listing};
 use crate::proxy::{ClusterGauge, Proxy};
 use crate::records::{self, CLUSTERS, Clusters, Roster, STATE, Source, Standing, State};
@@ -52,7 +52,7 @@ impl Upkeep {
     pub(super) fn new(now_ms: u64) -> Self {
         Self {
             idle: 0,
-            max_age_ms: 0,
+            max_age_ms: u64::MAX,
             reads: 0,
             read_ms: now_ms,
             due_ms: 0,
@@ -65,11 +65,20 @@ impl Upkeep {
         }
     }
 
+    /// Whether the admin interface will tell of a cluster of which nothing is known yet.
+    pub(super) fn expects_admin(&self, config: &Config, now_ms: u64) -> bool {
+        let patient = now_ms.saturating_sub(self.read_ms) <= self.bound_ms();
+        config.discovery.admin_cluster.is_some() && !self.failing && patient
+    }
+
     /// Whether the admin interface was read recently enough. By this VM's own clock: an answer
     /// counts from when the VM learned of it.
     pub(super) fn is_fresh(&self, now_ms: u64) -> bool {
-        let bound = self.max_age_ms.max(self.due_ms.saturating_mul(3));
-        self.reads > 0 && now_ms.saturating_sub(self.read_ms) <= bound
+        self.reads > 0 && now_ms.saturating_sub(self.read_ms) <= self.bound_ms()
+    }
+
+    fn bound_ms(&self) -> u64 {
+        self.max_age_ms.max(self.due_ms.saturating_mul(3))
     }
 }
 
@@ -131,18 +140,17 @@ impl Balancer {
         };
         let now_ms = self.now_ms;
         self.upkeep.asked_ms = None;
-        self.upkeep.failing = false;
         let pace_ms = length.saturating_mul(1_000) / BYTES_PER_SECOND;
         let due_ms = config.discovery.interval_ms.max(pace_ms);
         self.upkeep.next_ms = now_ms.saturating_add(due_ms);
         for (index, name) in names.iter().enumerate() {
-            let hosts = answer.hosts(name);
-            let listing = compose(config, name, hosts);
+            let listing = compose(config, name, answer.cluster(name));
             publish(proxy, index, name, &listing);
         }
         records::update::<State>(proxy, STATE, |state| {
             state.reads = state.reads.wrapping_add(1).max(1);
             state.due_ms = due_ms;
+            state.failing = false;
             true
         });
         self.follow(proxy);
@@ -153,7 +161,12 @@ impl Balancer {
     pub fn admin_failed(&mut self, proxy: &dyn Proxy, config: &Config) {
         self.upkeep.asked_ms = None;
         self.upkeep.next_ms = self.now_ms.saturating_add(config.discovery.interval_ms);
-        if !core::mem::replace(&mut self.upkeep.failing, true) {
+        let mut first = false;
+        records::update::<State>(proxy, STATE, |state| {
+            first = !core::mem::replace(&mut state.failing, true);
+            first
+        });
+        if first {
             proxy.warn(&format!(
                 "Envoy's admin interface does not answer through cluster {}: membership is \
                  learned from responses where it is not configured",
@@ -167,7 +180,8 @@ impl Balancer {
         undertaker.tick(proxy, |epoch| {
             for name in enlisted(proxy) {
                 let key = records::roster_key(&name);
-                let slots = records::read::<Roster>(proxy, &key).map_or(0, |(r, _)| r.entries.len());
+                let slots =
+                    records::read::<Roster>(proxy, &key).map_or(0, |(r, _)| r.entries.len());
                 let book = ledger.open(&name);
                 ledger.zero_other(proxy, book, u32::try_from(slots).unwrap_or(0), epoch);
             }
@@ -244,6 +258,7 @@ impl Balancer {
             self.upkeep.read_ms = self.now_ms;
         }
         self.upkeep.due_ms = state.due_ms;
+        self.upkeep.failing = state.failing;
         for cluster in &mut self.clusters {
             let published = state.versions.get(cluster.index).copied().unwrap_or(0);
             if published != cluster.version
@@ -300,21 +315,21 @@ fn enlisted(proxy: &dyn Proxy) -> Vec<String> {
     records::read::<Clusters>(proxy, CLUSTERS).map_or_else(Vec::new, |(clusters, _)| clusters.names)
 }
 
-/// What is known of a cluster: `hosts` is the admin interface's answer, `None` where it has none.
-fn compose(config: &Config, name: &str, hosts: Option<&[Host]>) -> Listing {
+/// What is known of a cluster: `told` by the admin interface, `None` where that knows nothing.
+fn compose(config: &Config, name: &str, told: Option<&Cluster>) -> Listing {
     let settings = config.cluster(name);
-    match (&settings.given, hosts) {
-        (Some(given), hosts) => Listing::given(given, hosts, settings.panic_threshold),
-        (None, Some(hosts)) => Listing::told(hosts, settings.panic_threshold),
-        (None, None) => Listing::unknown(),
+    match (&settings.given, told) {
+        (Some(given), told) => Listing::given(given, told, settings.panic_threshold),
+        (None, Some(told)) => Listing::told(told, settings.panic_threshold),
+        (None, None) => Listing::empty(Source::Learned),
     }
 }
 
-/// An answer that does not list a cluster takes nothing away from what was learned of it.
+/// Nobody telling takes nothing away from what was learned.
 fn publish(proxy: &dyn Proxy, index: usize, name: &str, listing: &Listing) {
     roster::publish(proxy, name, index, |roster| {
-        let learned = matches!(roster.source(), Source::Learned | Source::Unknown);
-        !(listing.source == Source::Unknown && learned) && roster::merge(roster, listing)
+        let learned = listing.source == Source::Learned && roster.source() == Source::Learned;
+        !learned && roster::merge(roster, listing)
     });
 }
 
@@ -330,8 +345,10 @@ fn admin_path(names: &[String]) -> String {
                 path.push(char::from(byte));
             } else {
                 // A regular expression: punctuation is escaped, then all is percent-encoded.
-                let escape = if byte.is_ascii() { "%5C" } else { "" };
-                path.push_str(&format!("{escape}%{byte:02X}"));
+                path.push_str(if byte.is_ascii() { "%5C%" } else { "%" });
+                for half in [byte >> 4, byte & 15] {
+                    path.extend(char::from_digit(u32::from(half), 16));
+                }
             }
         }
     }

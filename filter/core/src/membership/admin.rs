@@ -63,6 +63,9 @@ pub struct Cluster {
     pub name: String,
     /// Its hosts in Envoy's order, each endpoint once.
     pub hosts: Vec<Host>,
+    /// Each host is the original destination of some connection (cluster type `ORIGINAL_DST`):
+    /// Envoy goes where the client meant to go, and there is nothing to balance.
+    pub original_destination: bool,
 }
 
 /// What the admin interface told.
@@ -77,10 +80,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What is told of `cluster`; `None` where it is not listed or was not wanted.
+    pub fn cluster(&self, cluster: &str) -> Option<&Cluster> {
+        let found = self.clusters.binary_search_by(|listed| listed.name.as_str().cmp(cluster));
+        found.ok().and_then(|index| self.clusters.get(index))
+    }
+
     /// The hosts of `cluster`; `None` where it is not listed or was not wanted.
     pub fn hosts(&self, cluster: &str) -> Option<&[Host]> {
-        let found = self.clusters.binary_search_by(|listed| listed.name.as_str().cmp(cluster));
-        found.ok().and_then(|index| self.clusters.get(index)).map(|found| found.hosts.as_slice())
+        self.cluster(cluster).map(|found| found.hosts.as_slice())
     }
 }
 
@@ -170,7 +178,11 @@ impl Target for Reading<'_> {
                 self.snapshot.dropped += draft.dropped;
                 let clusters = &mut self.snapshot.clusters;
                 let index = clusters.partition_point(|listed| listed.name < name);
-                clusters.insert(index, Cluster { name, hosts: each_once(draft.hosts) });
+                let hosts = each_once(draft.hosts);
+                // The type of a cluster is not told, but Envoy names a host that it made for an
+                // original destination after the cluster and the address.
+                let original_destination = draft.prefix.is_some_and(|prefix| prefix == name);
+                clusters.insert(index, Cluster { name, hosts, original_destination });
             }
             Some(_) => {}
             None => self.snapshot.faulty += 1,
@@ -186,13 +198,23 @@ struct ClusterDraft<'a> {
     /// True until the name says otherwise: it may come after the hosts.
     is_wanted: bool,
     hosts: Vec<Host>,
+    /// What a hostname says before the host's own address.
+    prefix: Option<String>,
     faulty: usize,
     dropped: usize,
 }
 
 impl<'a> ClusterDraft<'a> {
     fn new(wanted: &'a dyn Fn(&str) -> bool) -> Self {
-        Self { wanted, name: None, is_wanted: true, hosts: Vec::new(), faulty: 0, dropped: 0 }
+        Self {
+            wanted,
+            name: None,
+            is_wanted: true,
+            hosts: Vec::new(),
+            prefix: None,
+            faulty: 0,
+            dropped: 0,
+        }
     }
 }
 
@@ -216,10 +238,18 @@ impl Target for ClusterDraft<'_> {
         if seq.next_element_seed(Node(&mut draft))?.is_none() {
             return Ok(false);
         }
+        let hostname = core::mem::take(&mut draft.hostname);
         match draft.finish() {
             None => self.faulty += 1,
             Some(_) if self.hosts.len() >= MOST_HOSTS => self.dropped += 1,
-            Some(host) => self.hosts.push(host),
+            Some(host) => {
+                if let Scalar::Text(name) = hostname
+                    && let Some(prefix) = name.strip_suffix(&host.endpoint)
+                {
+                    self.prefix = Some(prefix.to_owned());
+                }
+                self.hosts.push(host);
+            }
         }
         Ok(true)
     }
@@ -264,6 +294,7 @@ struct HostDraft {
     priority: Scalar,
     weight: Scalar,
     eds_status: Scalar,
+    hostname: Scalar,
     is_failed: bool,
     is_excluded: bool,
     is_degraded: bool,
@@ -288,6 +319,7 @@ impl Target for HostDraft {
             Key::EndpointId => self.endpoint_id = scalar(map)?,
             Key::Priority => self.priority = scalar(map)?,
             Key::Weight => self.weight = scalar(map)?,
+            Key::Hostname => self.hostname = scalar(map)?,
             Key::EdsStatus => self.eds_status = scalar(map)?,
             Key::Failed => self.is_failed |= flag(map)?,
             Key::Degraded => self.is_degraded |= flag(map)?,

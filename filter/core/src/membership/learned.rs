@@ -45,7 +45,9 @@ impl Learned {
         let is_old = |seen: u32| seen > 0 && seen < oldest;
         let old: Vec<u32> =
             (0..).zip(&self.last_seen).filter(|(_, seen)| is_old(**seen)).map(|(s, _)| s).collect();
-        old.iter().for_each(|slot| self.drop_slot(*slot));
+        for slot in &old {
+            self.drop_slot(*slot);
+        }
         old
     }
 

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::admin::Host;
+use super::admin::{Cluster, Host};
 use super::eligible::{Verdict, eligible};
 use crate::proxy::Proxy;
 use crate::records::{self, CLUSTERS, Clusters, Entry, Roster, STATE, Source, Standing, State};
@@ -27,29 +27,31 @@ pub struct Listing {
 
 impl Listing {
     /// From `discovery.static`: all eligible, or those that the admin interface holds eligible
-    /// where it can be asked (`hosts`).
-    pub fn given(endpoints: &[String], hosts: Option<&[Host]>, panic_threshold: f64) -> Self {
-        let Some(hosts) = hosts else {
-            let member = |endpoint: &String| (endpoint.clone(), 1, Standing::Eligible);
-            return Self {
-                source: Source::Static,
-                panic: false,
-                unbalanced: false,
-                members: endpoints.iter().map(member).collect(),
-            };
-        };
-        let among: Vec<Host> =
-            hosts.iter().filter(|host| endpoints.contains(&host.endpoint)).cloned().collect();
-        Self { source: Source::Static, ..Self::told(&among, panic_threshold) }
-    }
-
-    /// Nobody tells.
-    pub fn unknown() -> Self {
-        Self { source: Source::Unknown, panic: false, unbalanced: false, members: Vec::new() }
+    /// where it tells of the cluster.
+    pub fn given(endpoints: &[String], told: Option<&Cluster>, panic_threshold: f64) -> Self {
+        if let Some(told) = told {
+            let given: HashMap<&str, u32> = endpoints.iter().map(|e| (e.as_str(), 0)).collect();
+            let is_given = |host: &&Host| given.contains_key(host.endpoint.as_str());
+            let hosts: Vec<Host> = told.hosts.iter().filter(is_given).cloned().collect();
+            return Self { source: Source::Static, ..Self::of(&hosts, panic_threshold) };
+        }
+        let member = |endpoint: &String| (endpoint.clone(), 1, Standing::Eligible);
+        let members = endpoints.iter().map(member).collect();
+        Self { members, ..Self::empty(Source::Static) }
     }
 
     /// From Envoy's admin interface.
-    pub fn told(hosts: &[Host], panic_threshold: f64) -> Self {
+    pub fn told(cluster: &Cluster, panic_threshold: f64) -> Self {
+        let unbalanced = cluster.original_destination;
+        Self { unbalanced, ..Self::of(&cluster.hosts, panic_threshold) }
+    }
+
+    /// No endpoints.
+    pub fn empty(source: Source) -> Self {
+        Self { source, panic: false, unbalanced: false, members: Vec::new() }
+    }
+
+    fn of(hosts: &[Host], panic_threshold: f64) -> Self {
         let verdict = eligible(hosts, panic_threshold);
         let member = |host: &Host| (host.endpoint.clone(), host.weight, Standing::Known);
         let mut members: Vec<_> = hosts.iter().map(member).collect();
@@ -60,12 +62,8 @@ impl Listing {
                 }
             }
         }
-        Self {
-            source: Source::Admin,
-            panic: matches!(verdict, Verdict::Panic),
-            unbalanced: false,
-            members,
-        }
+        let panic = matches!(verdict, Verdict::Panic);
+        Self { panic, members, ..Self::empty(Source::Admin) }
     }
 }
 
@@ -118,8 +116,7 @@ pub fn learn(roster: &mut Roster, seen: Option<&str>, forgotten: &[&str]) -> boo
     let member = |entry: &Entry| (entry.endpoint.clone(), entry.weight, entry.standing());
     let mut members: Vec<_> = roster.entries.iter().filter(stays).map(member).collect();
     members.extend(seen.map(|name| (name.to_owned(), 1, Standing::Eligible)));
-    let source = Source::Learned;
-    merge(roster, &Listing { source, panic: false, unbalanced: false, members })
+    merge(roster, &Listing { members, ..Listing::empty(Source::Learned) })
 }
 
 /// Makes slots available to newcomers, unless their endpoints came back.

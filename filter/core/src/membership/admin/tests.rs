@@ -319,3 +319,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_cluster_of_original_destinations_is_known_by_its_hostnames() {
+    // As Envoy 1.36.2 and 1.40.0 name them: the cluster's name, then the address.
+    let named = |hostname: &str| json!([{"address": ip(1), "hostname": hostname}]);
+    let is_original = |hosts| cluster(&hosts).cluster("c").unwrap().original_destination;
+    assert!(is_original(named("c10.0.0.1:80")));
+    for other in ["", "c", "10.0.0.1:80", "x10.0.0.1:80", "greeter.example"] {
+        assert!(!is_original(named(other)), "{other}");
+    }
+}

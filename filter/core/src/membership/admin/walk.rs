@@ -12,6 +12,7 @@ use serde::de::{
 pub(super) enum Key {
     ClusterStatuses,
     Name,
+    Hostname,
     HostStatuses,
     Address,
     SocketAddress,
@@ -36,6 +37,7 @@ impl Key {
         match name {
             "cluster_statuses" => Self::ClusterStatuses,
             "name" => Self::Name,
+            "hostname" => Self::Hostname,
             "host_statuses" => Self::HostStatuses,
             "address" => Self::Address,
             "socket_address" => Self::SocketAddress,
