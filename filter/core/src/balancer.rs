@@ -77,6 +77,9 @@ impl Balancer {
         if let Some(id) = self.ids.get(name) {
             return Some(ClusterId::new(*id));
         }
+        if self.clusters.len() >= roster::MOST_CLUSTERS {
+            return None;
+        }
         self.begin(proxy);
         let index = roster::enlist(proxy, name)?;
         let mut cluster = Cluster::new(name, index, self.ledger.open(name));
@@ -197,10 +200,13 @@ impl Balancer {
         self.lease.is_held()
     }
 
-    /// Gives back the VM's places: its last plugin ends.
+    /// Gives back the VM's places: its last plugin ends. Where something is still counted, the
+    /// record stays and is buried with the count.
     pub fn release(&mut self, proxy: &dyn Proxy) {
         self.lease.release(proxy);
-        self.presence.release(proxy);
+        if self.ledger.is_idle() {
+            self.presence.release(proxy);
+        }
     }
 
     /// Before the first count: a record of this VM, and a look whether gauges count at all.

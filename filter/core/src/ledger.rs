@@ -75,6 +75,11 @@ impl Ledger {
         slots.and_then(|slots| slots.get(slot as usize)).map_or(Work::ZERO, |slot| slot.own)
     }
 
+    /// Whether this VM has nothing outstanding.
+    pub fn is_idle(&self) -> bool {
+        self.books.iter().flat_map(|book| &book.slots).all(|slot| slot.own.is_zero())
+    }
+
     /// The outstanding work at `slot` over all workers. Never below this VM's own, never negative.
     pub fn outstanding(&mut self, proxy: &dyn Proxy, book: usize, slot: u32) -> Work {
         let own = self.own(book, slot);

@@ -42,26 +42,24 @@ impl Plugin {
         if let Some(route) = self.routes.borrow().get(&cluster) {
             return route.clone();
         }
-        let route = self.resolve(vm, &cluster);
+        let outbound = match self.config.role {
+            Role::Outbound => true,
+            Role::Inbound => false,
+            Role::Auto => is_outbound(&cluster),
+        };
+        let route = if outbound {
+            let settings = self.config.cluster(&cluster);
+            // Not remembered where it cannot be had: the next request may succeed.
+            let id = vm.balancer.borrow_mut().cluster(&vm.envoy, &cluster, &settings)?;
+            Some(Rc::new(Route { id, settings, cluster: cluster.clone() }))
+        } else {
+            None
+        };
         let mut routes = self.routes.borrow_mut();
         if routes.len() < MOST_ROUTES {
             routes.insert(cluster, route.clone());
         }
         route
-    }
-
-    fn resolve(&self, vm: &Vm, cluster: &str) -> Option<Rc<Route>> {
-        let outbound = match self.config.role {
-            Role::Outbound => true,
-            Role::Inbound => false,
-            Role::Auto => is_outbound(cluster),
-        };
-        if !outbound {
-            return None;
-        }
-        let settings = self.config.cluster(cluster);
-        let id = vm.balancer.borrow_mut().cluster(&vm.envoy, cluster, &settings)?;
-        Some(Rc::new(Route { id, settings, cluster: cluster.to_owned() }))
     }
 }
 

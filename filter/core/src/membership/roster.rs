@@ -142,7 +142,7 @@ fn bump(roster: &mut Roster, before: &Roster) -> bool {
 }
 
 /// Enters a cluster in the list of those in use; its index there is its own for the life of the
-/// process. `None` where the list is full.
+/// process. `None` where the list is full, or could not be written this time.
 pub fn enlist(proxy: &dyn Proxy, cluster: &str) -> Option<usize> {
     let clusters = records::update::<Clusters>(proxy, CLUSTERS, |clusters| {
         let enter = clusters.names.len() < MOST_CLUSTERS
