@@ -2,18 +2,19 @@
 
 mod call;
 mod cluster;
+mod entry;
 mod upkeep;
 
 use hashbrown::HashMap;
 
-use crate::config::{ClusterSettings, Mechanism};
+use crate::config::Mechanism;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::membership::roster;
 use crate::pick::{self, Best};
 use crate::presence::{Presence, Undertaker};
 use crate::proxy::Proxy;
-use crate::records::{self, Roster, Source, Standing};
+use crate::records::{Roster, Source, Standing};
 use crate::work::Work;
 
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
@@ -45,6 +46,8 @@ pub struct Balancer {
     upkeep: Upkeep,
     clusters: Vec<Cluster>,
     ids: HashMap<String, u32>,
+    /// The published list of clusters, once it is full.
+    all_enlisted: HashMap<String, u32>,
 }
 
 impl Balancer {
@@ -64,43 +67,8 @@ impl Balancer {
             upkeep: Upkeep::new(now_ms),
             clusters: Vec::new(),
             ids: HashMap::new(),
+            all_enlisted: HashMap::new(),
         }
-    }
-
-    /// The cluster of that name, followed from now on. `None` where too many are.
-    pub fn cluster(
-        &mut self,
-        proxy: &dyn Proxy,
-        name: &str,
-        settings: &ClusterSettings,
-    ) -> Option<ClusterId> {
-        if let Some(id) = self.ids.get(name) {
-            return Some(ClusterId::new(*id));
-        }
-        if self.clusters.len() >= roster::MOST_CLUSTERS {
-            return None;
-        }
-        self.begin(proxy);
-        let index = roster::enlist(proxy, name)?;
-        let mut cluster = Cluster::new(name, index, self.ledger.open(name));
-        let published = records::read::<Roster>(proxy, &records::roster_key(name));
-        match (published, &settings.given) {
-            (Some((roster, _)), _) if roster.version > 0 => cluster.load(roster),
-            // Known from the configuration: no need to wait for the coordinator.
-            (_, Some(given)) => {
-                let listing = roster::Listing::given(given, None, settings.panic_threshold);
-                let publish =
-                    |roster: &mut Roster| roster.version == 0 && roster::merge(roster, &listing);
-                if let Some(roster) = roster::publish(proxy, name, index, publish) {
-                    cluster.load(roster);
-                }
-            }
-            _ => {}
-        }
-        let id = u32::try_from(self.clusters.len()).ok()?;
-        self.clusters.push(cluster);
-        self.ids.insert(name.to_owned(), id);
-        Some(ClusterId::new(id))
     }
 
     /// A request arrives: decides, and counts.
@@ -198,39 +166,6 @@ impl Balancer {
     /// Whether this VM coordinates.
     pub fn coordinates(&self) -> bool {
         self.lease.is_held()
-    }
-
-    /// Gives back the VM's places: its last plugin ends. Where something is still counted, the
-    /// record stays and is buried with the count.
-    pub fn release(&mut self, proxy: &dyn Proxy) {
-        self.lease.release(proxy);
-        if self.ledger.is_idle() {
-            self.presence.release(proxy);
-        }
-    }
-
-    /// Before the first count: a record of this VM, and a look whether gauges count at all.
-    fn begin(&mut self, proxy: &dyn Proxy) {
-        if self.busy {
-            return;
-        }
-        self.busy = true;
-        // Requests should not wait behind the coordinator's work where another VM is idle.
-        self.lease.release(proxy);
-        let counts = proxy.work_gauge("", 0, 0).is_some_and(|gauge| {
-            proxy.gauge_add(gauge, 1);
-            let counts = proxy.gauge_read(gauge) > 0;
-            proxy.gauge_add(gauge, -1);
-            counts
-        });
-        if !counts {
-            proxy.warn(
-                "the proxy drops gauges named leastload (stats matcher?): each worker balances \
-                 on its own counts alone",
-            );
-            self.ledger.stay_local();
-        }
-        self.presence.ensure(proxy, &mut self.ledger);
     }
 
     fn knowledge(&self, id: ClusterId, ask: Ask<'_>) -> Knowledge {

@@ -4,6 +4,8 @@ use super::*;
 use crate::config::Config;
 use crate::memory::Memory;
 
+mod membership;
+
 const CLUSTER: &str = "c";
 
 /// Several VMs of one proxy, ticked together.
@@ -181,103 +183,6 @@ fn a_hundred_thousand_random_steps_leave_every_count_at_zero() {
 }
 
 #[test]
-fn membership_is_read_once_for_all_and_followed() {
-    let mut rig = Rig::new(4, "{}");
-    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY"), ("10.0.0.2:80", 0, "HEALTHY")]));
-    for vm in 0..3 {
-        let call = rig.start(vm);
-        assert_eq!(call.verdict(), Verdict::Unknown);
-        rig.end(vm, call, Ending::Answered);
-    }
-    rig.ticks(8);
-    for vm in 0..3 {
-        assert_eq!(rig.call(vm, "x").0, Verdict::Steer);
-    }
-    assert!(rig.asked <= 3, "asked {} times in two seconds", rig.asked);
-    assert!(!rig.vms[0].coordinates() && rig.vms[3].coordinates(), "the idle VM coordinates");
-    rig.admin = Some(admin(&[("10.0.0.3:80", 0, "HEALTHY")]));
-    rig.ticks(8);
-    assert_eq!(rig.call(0, "x"), (Verdict::Steer, "10.0.0.3:80".to_owned()));
-    assert_eq!(rig.proxy.figures.borrow()[&(CLUSTER.to_owned(), "Known".to_owned())], 1);
-}
-
-#[test]
-fn only_the_highest_priority_with_a_healthy_host_is_picked_and_none_is_panic() {
-    let mut rig = Rig::new(1, "{}");
-    let set = |rig: &mut Rig, first, second| {
-        rig.admin = Some(admin(&[("10.0.0.1:80", 0, first), ("10.0.0.2:80", 1, second)]));
-        rig.ticks(12);
-    };
-    rig.call(0, "x");
-    set(&mut rig, "HEALTHY", "HEALTHY");
-    assert_eq!(rig.call(0, "x").1, "10.0.0.1:80");
-    set(&mut rig, "UNHEALTHY", "HEALTHY");
-    assert_eq!(rig.call(0, "x").1, "10.0.0.2:80");
-    set(&mut rig, "DEGRADED", "UNHEALTHY");
-    assert_eq!(rig.call(0, "x").1, "10.0.0.1:80");
-    set(&mut rig, "UNHEALTHY", "UNHEALTHY");
-    assert_eq!(rig.call(0, "x").0, Verdict::Panic);
-}
-
-#[test]
-fn the_coordinator_may_die_and_membership_goes_on() {
-    let mut rig = Rig::new(3, "{}");
-    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
-    rig.call(0, "x");
-    rig.call(1, "x");
-    rig.ticks(8);
-    assert!(rig.vms[2].coordinates());
-    rig.vms.truncate(2);
-    rig.admin = Some(admin(&[("10.0.0.2:80", 0, "HEALTHY")]));
-    // Three intervals of a second are twelve ticks.
-    rig.ticks(12);
-    assert_eq!(rig.call(0, "x").1, "10.0.0.2:80");
-}
-
-#[test]
-fn without_the_admin_interface_membership_is_learned_and_forgotten() {
-    let mut rig = Rig::new(1, r#"{"discovery":{"admin_cluster":"","learn_percent":10}}"#);
-    let mut dice = fastrand::Rng::with_seed(4);
-    let mut rounds = |rig: &mut Rig, hosts: &[&str], count| {
-        let mut steered = Vec::new();
-        for n in 0..count {
-            let (verdict, host) = rig.call(0, hosts[dice.usize(..hosts.len())]);
-            if verdict == Verdict::Steer {
-                steered.push(host);
-            }
-            if n % 50 == 0 {
-                rig.ticks(1);
-            }
-        }
-        steered
-    };
-    let steered = rounds(&mut rig, &["a:1", "b:1", "d:1"], 1_000);
-    assert!(steered.len() > 800, "{}", steered.len());
-    for host in ["a:1", "b:1", "d:1"] {
-        assert!(steered.iter().filter(|h| *h == host).count() > 200, "{host}");
-    }
-    let steered = rounds(&mut rig, &["a:1", "b:1", "e:1"], 3_000);
-    let late = &steered[steered.len() / 2..];
-    assert!(late.iter().any(|host| host == "e:1"), "found");
-    assert!(late.iter().all(|host| host != "d:1"), "forgotten");
-}
-
-#[test]
-fn stale_membership_is_not_trusted() {
-    let mut rig = Rig::new(1, "{}");
-    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
-    rig.call(0, "x");
-    rig.ticks(8);
-    assert_eq!(rig.call(0, "x").0, Verdict::Steer);
-    rig.admin = None;
-    rig.ticks(4 * 9);
-    assert_eq!(rig.call(0, "x").0, Verdict::Steer, "nine seconds old");
-    rig.ticks(4 * 3);
-    assert_eq!(rig.call(0, "10.0.0.1:80").0, Verdict::Stale);
-    assert_eq!(rig.proxy.warnings.borrow().len(), 1, "said once");
-}
-
-#[test]
 fn the_count_follows_the_endpoint_that_served() {
     let mut rig = Rig::new(1, THREE);
     for (attempts, fate) in [(1, Fate::Ignored), (2, Fate::Retry)] {
@@ -396,38 +301,4 @@ fn where_gauges_are_dropped_each_vm_balances_on_its_own_counts() {
         rig.end(0, call, Ending::Answered);
     }
     assert_eq!(rig.proxy.warnings.borrow().len(), 2, "each worker says so once");
-}
-
-#[test]
-fn a_slot_is_used_again_only_after_its_quarantine_and_its_last_call() {
-    let mut rig = Rig::new(2, "{}");
-    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
-    rig.call(0, "x");
-    rig.ticks(8);
-    let held = rig.start(0);
-    rig.admin = Some(admin(&[("10.0.0.2:80", 0, "HEALTHY")]));
-    rig.ticks(4 * 60);
-    assert_eq!(rig.proxy.gauge(CLUSTER, 0, 1), 1_000, "the call is still counted there");
-    rig.admin = Some(admin(&[("10.0.0.3:80", 0, "HEALTHY")]));
-    rig.ticks(12);
-    rig.end(0, held, Ending::Answered);
-    rig.ticks(4 * 40);
-    rig.admin = Some(admin(&[("10.0.0.4:80", 0, "HEALTHY")]));
-    rig.ticks(12);
-    let (roster, _) = records::read::<Roster>(&rig.proxy, &records::roster_key(CLUSTER)).unwrap();
-    let names: Vec<_> = roster.entries.iter().map(|entry| entry.endpoint.as_str()).collect();
-    assert_eq!(names.len(), 3, "{names:?}");
-    assert!(names.contains(&"10.0.0.4:80"));
-}
-
-#[test]
-fn original_destinations_are_never_steered() {
-    let mut rig = Rig::new(1, "{}");
-    rig.admin = Some(
-        admin(&[("10.0.0.1:80", 0, "HEALTHY")])
-            .replace("\"weight\"", "\"hostname\":\"c10.0.0.1:80\",\"weight\""),
-    );
-    rig.call(0, "x");
-    rig.ticks(8);
-    assert_eq!(rig.call(0, "x").0, Verdict::Unbalanced);
 }

@@ -141,18 +141,17 @@ fn bump(roster: &mut Roster, before: &Roster) -> bool {
     changed
 }
 
-/// Enters a cluster in the list of those in use; its index there is its own for the life of the
-/// process. `None` where the list is full, or could not be written this time.
-pub fn enlist(proxy: &dyn Proxy, cluster: &str) -> Option<usize> {
-    let clusters = records::update::<Clusters>(proxy, CLUSTERS, |clusters| {
+/// Enters a cluster in the list of those in use, unless it is full; its index there is its own for
+/// the life of the process. `None` where the list could not be written this time.
+pub fn enlist(proxy: &dyn Proxy, cluster: &str) -> Option<Clusters> {
+    records::update::<Clusters>(proxy, CLUSTERS, |clusters| {
         let enter = clusters.names.len() < MOST_CLUSTERS
             && !clusters.names.iter().any(|name| name == cluster);
         if enter {
             clusters.names.push(cluster.to_owned());
         }
         enter
-    })?;
-    clusters.names.iter().position(|name| name == cluster)
+    })
 }
 
 /// Changes a cluster's roster and tells every VM that it changed.
