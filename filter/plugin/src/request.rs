@@ -24,8 +24,7 @@ const RESET_BY_ENDPOINT: u64 = 0x10;
 /// A request under way.
 pub(crate) struct Request {
     vm: Rc<Vm>,
-    /// None: the configuration was never good, and everything passes.
-    plugin: Option<Rc<Plugin>>,
+    plugin: Rc<Plugin>,
     call: Option<(Call, Rc<Route>)>,
     /// Response headers arrived.
     answered: bool,
@@ -36,7 +35,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(vm: Rc<Vm>, plugin: Option<Rc<Plugin>>) -> Self {
+    pub(crate) fn new(vm: Rc<Vm>, plugin: Rc<Plugin>) -> Self {
         Self { vm, plugin, call: None, answered: false, ended: false, unavailable: false }
     }
 
@@ -92,21 +91,20 @@ impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         #[cfg(feature = "crash-on-demand")]
         crate::fault::on_request();
-        if let Some(plugin) = self.plugin.clone() {
-            // Only this filter names hosts, whoever sent the request and wherever it goes.
-            if host::request_header(&plugin.config.steering.header).is_some() {
-                host::remove_request_header(&plugin.config.steering.header);
-            }
-            self.route(&plugin);
+        let plugin = Rc::clone(&self.plugin);
+        // Only this filter names hosts, whoever sent the request and wherever it goes.
+        if host::request_header(&plugin.config.steering.header).is_some() {
+            host::remove_request_header(&plugin.config.steering.header);
         }
+        self.route(&plugin);
         Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        let Some(plugin) = &self.plugin else { return Action::Continue };
+        let header = &self.plugin.config.steering.header;
         // stateful_session tells the client which host served, where it was not the one asked for.
-        if host::response_header(&plugin.config.steering.header).is_some() {
-            host::remove_response_header(&plugin.config.steering.header);
+        if host::response_header(header).is_some() {
+            host::remove_response_header(header);
         }
         let Some((call, route)) = &mut self.call else { return Action::Continue };
         self.answered = true;

@@ -26,6 +26,9 @@ const MOST_ROUTES: usize = 2_048;
 /// A plugin configuration in force.
 pub(crate) struct Plugin {
     pub(crate) config: Config,
+    /// False where no configuration was ever good: nothing is balanced, but the default override
+    /// header is still removed, for Envoy would obey it.
+    balances: bool,
     routes: RefCell<HashMap<String, Option<Rc<Route>>>>,
 }
 
@@ -37,12 +40,17 @@ pub(crate) struct Route {
 }
 
 impl Plugin {
+    fn new(config: Config, balances: bool) -> Rc<Self> {
+        Rc::new(Self { config, balances, routes: RefCell::default() })
+    }
+
     /// The route to a cluster, or none where its requests are not to be balanced.
     pub(crate) fn route(&self, vm: &Vm, cluster: String) -> Option<Rc<Route>> {
         if let Some(route) = self.routes.borrow().get(&cluster) {
             return route.clone();
         }
         let outbound = match self.config.role {
+            _ if !self.balances => false,
             Role::Outbound => true,
             Role::Inbound => false,
             Role::Auto => is_outbound(&cluster),
@@ -77,14 +85,14 @@ fn is_outbound(cluster: &str) -> bool {
 /// Envoy's root context.
 pub(crate) struct Root {
     vm: Rc<Vm>,
-    plugin: Option<Rc<Plugin>>,
+    plugin: Rc<Plugin>,
 }
 
 impl Root {
     pub(crate) fn new() -> Self {
         let vm = Vm::current();
         vm.enter();
-        Self { vm, plugin: None }
+        Self { vm, plugin: Plugin::new(Config::default(), false) }
     }
 
     /// The new configuration, or where it is faulty the last good one, or none: then every request
@@ -159,7 +167,7 @@ impl RootContext for Root {
         if let Some(config) = self.load(&bytes) {
             let _ = hostcalls::set_tick_period(tick_period(&config));
             self.vm.configure(Rc::new(config.clone()));
-            self.plugin = Some(Rc::new(Plugin { config, routes: RefCell::default() }));
+            self.plugin = Plugin::new(config, true);
         }
         true
     }
@@ -180,7 +188,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Request::new(Rc::clone(&self.vm), self.plugin.clone())))
+        Some(Box::new(Request::new(Rc::clone(&self.vm), Rc::clone(&self.plugin))))
     }
 
     fn get_type(&self) -> Option<ContextType> {
