@@ -15,7 +15,7 @@ TARGET=wasm32-wasip1
 MAX_BYTES=300000
 # What every Envoy's V8 accepts and rustc emits for the target; spelled out, as stripping drops
 # the section that would tell wasm-opt.
-WASM_OPT_FLAGS=(-O3 --enable-bulk-memory --enable-sign-ext --enable-mutable-globals
+WASM_OPT_FLAGS=(-Oz --enable-bulk-memory --enable-sign-ext --enable-mutable-globals
   --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types)
 
 features='' output=dist/leastload.wasm
