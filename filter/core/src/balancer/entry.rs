@@ -74,6 +74,8 @@ impl Balancer {
             self.ledger.stay_local();
         }
         self.presence.ensure(proxy, &mut self.ledger);
+        // A worker that was started anew after a crash knows at once what the others know.
+        self.follow(proxy);
     }
 
     /// The cluster's index in the published list.

@@ -251,7 +251,7 @@ impl Balancer {
     }
 
     /// Takes over what was published since the last tick.
-    fn follow(&mut self, proxy: &dyn Proxy) {
+    pub(super) fn follow(&mut self, proxy: &dyn Proxy) {
         let Some((state, _)) = records::read::<State>(proxy, STATE) else { return };
         if state.reads != self.upkeep.reads {
             self.upkeep.reads = state.reads;

@@ -147,3 +147,13 @@ fn beyond_the_last_cluster_requests_are_left_alone() {
     assert!(rig.vms[1].cluster(&rig.proxy, "one too many", &settings).is_none());
     assert!(rig.vms[1].cluster(&rig.proxy, "c7", &settings).is_some(), "entered by another");
 }
+
+#[test]
+fn a_worker_started_anew_steers_from_its_first_request() {
+    let mut rig = Rig::new(2, "{}");
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
+    rig.call(0, "x");
+    rig.ticks(8);
+    rig.vms[0] = Balancer::new(99, 0);
+    assert_eq!(rig.call(0, "x").0, Verdict::Steer);
+}
