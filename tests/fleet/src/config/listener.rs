@@ -163,6 +163,10 @@ impl Listener {
             listener["connection_balance_config"] = json!({"exact_balance": {}});
         }
         merge(&mut listener, &self.extra);
+        if listener.get("internal_listener").is_some() {
+            // Connections come from inside the proxy, by the listener's name.
+            listener["address"].take();
+        }
         listener
     }
 }

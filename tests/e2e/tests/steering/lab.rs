@@ -1,0 +1,300 @@
+//! What most of these tests stand on: servers, an Envoy with the filter, clients of it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use leastload_fleet::{
+    config::{Cluster, EnvoyConfig, Listener, Mechanism, Wasm, merge},
+    envoy::{Envoy, Options},
+    fleet::Fleet,
+    proto::helloworld::{Ending, HelloReply, HelloRequest, greeter_client::GreeterClient},
+    server::ServerOptions,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+use tonic::{Streaming, transport::Channel};
+
+/// How long a condition may take to hold, on however slow a machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Both ways in which Envoy is told of a pick.
+pub(crate) const MECHANISMS: [(Mechanism, &str); 2] =
+    [(Mechanism::StatefulSession, "stateful_session"), (Mechanism::OverrideHost, "override_host")];
+
+pub(crate) type Client = GreeterClient<Channel>;
+
+/// Calls by the server that served them.
+pub(crate) type Shares = BTreeMap<String, usize>;
+
+/// Servers behind an Envoy whose listener `main` has the filter.
+pub(crate) struct Lab {
+    pub(crate) envoy: Envoy,
+    pub(crate) fleet: Fleet,
+    pub(crate) clients: Vec<Client>,
+}
+
+impl Lab {
+    /// `servers` equal servers in the cluster `greeter`; `stateful_session`, two workers.
+    pub(crate) async fn start(servers: usize, configuration: Value) -> Self {
+        let fleet = start_servers(servers).await;
+        let cluster = Cluster::new("greeter", fleet.addresses());
+        Self::with(fleet, proxy([main_listener(configuration)], [cluster])).await
+    }
+
+    /// An Envoy of two workers.
+    pub(crate) async fn with(fleet: Fleet, config: EnvoyConfig) -> Self {
+        Self::run(fleet, config, &Options::default()).await
+    }
+
+    /// An Envoy of one worker, so that Envoy's own round robin is exact, too.
+    pub(crate) async fn with_one_worker(fleet: Fleet, config: EnvoyConfig) -> Self {
+        Self::run(fleet, config, &Options::default().workers(1)).await
+    }
+
+    pub(crate) async fn run(fleet: Fleet, config: EnvoyConfig, options: &Options) -> Self {
+        let envoy = Envoy::start(&config, options).await.unwrap();
+        let clients = connect(&envoy, "main").await;
+        Self { envoy, fleet, clients }
+    }
+
+    /// Waits until every worker steers whatever comes.
+    pub(crate) async fn settle(&self) {
+        settle(&self.envoy, &self.clients).await;
+    }
+
+    /// Holds `calls` calls, one after the other.
+    pub(crate) async fn hold(&self, calls: usize) -> Held {
+        hold(&self.clients, calls).await
+    }
+
+    /// The shares of the servers, in order.
+    pub(crate) fn in_order(&self, shares: &Shares) -> Vec<usize> {
+        self.fleet
+            .addresses()
+            .iter()
+            .map(|address| shares.get(&address.to_string()).copied().unwrap_or(0))
+            .collect()
+    }
+
+    /// The shares of `calls` held calls, in the order of the servers; they have ended afterwards,
+    /// and nothing is counted.
+    pub(crate) async fn spread(&self, calls: usize) -> Vec<usize> {
+        let held = self.hold(calls).await;
+        let shares = self.in_order(&held.shares());
+        drop(held);
+        nothing_is_outstanding(&self.envoy).await;
+        shares
+    }
+
+    /// Metrics of the filter.
+    pub(crate) async fn figures(&self) -> Figures {
+        figures(&self.envoy).await
+    }
+
+    /// How many requests to `cluster` had the result.
+    pub(crate) async fn picks(&self, cluster: &str, result: &str) -> i64 {
+        self.figures().await.sum("picks", &[("cluster", cluster), ("result", result)])
+    }
+
+    /// Waits until a gauge of the cluster `greeter` says so.
+    pub(crate) async fn wait_gauge(&self, metric: &str, wanted: i64) {
+        eventually(&format!("{metric} is {wanted}"), async || {
+            let figures = self.figures().await;
+            let is = figures.sum(metric, &[("cluster", "greeter")]);
+            if is == wanted { Ok(()) } else { Err(format!("it is {is}; {figures:?}")) }
+        })
+        .await;
+    }
+
+    /// Waits until a call is served by one of `servers`, by their indices, and by no other.
+    pub(crate) async fn wait_served_only_by(&self, servers: &[usize]) {
+        let allowed: Vec<_> = servers.iter().map(|i| self.fleet.address(*i).to_string()).collect();
+        eventually(&format!("only {allowed:?} serve"), async || {
+            let shares = call_all(&self.clients, 6 * allowed.len()).await;
+            let right = shares.keys().all(|server| allowed.contains(server))
+                && shares.len() == allowed.len();
+            if right { Ok(()) } else { Err(format!("{shares:?}")) }
+        })
+        .await;
+    }
+}
+
+pub(crate) async fn start_servers(count: usize) -> Fleet {
+    Fleet::start_equal(count, &ServerOptions::default()).await.unwrap()
+}
+
+/// `configuration` with a membership that is read ten times a second.
+pub(crate) fn quick(configuration: &Value) -> Value {
+    let mut quick = json!({"discovery": {"interval": "100ms"}});
+    merge(&mut quick, configuration);
+    quick
+}
+
+/// The filter with this configuration, made [`quick`]; JSON text is taken as it is.
+pub(crate) fn filter(configuration: &Value) -> Wasm {
+    let configuration =
+        if configuration.is_object() { quick(configuration) } else { configuration.clone() };
+    Wasm::new(leastload_e2e::module()).configuration(configuration)
+}
+
+/// A listener with the filter, to the cluster `greeter`.
+pub(crate) fn main_listener(configuration: Value) -> Listener {
+    Listener::http("main", "greeter").wasm(filter(&configuration))
+}
+
+/// An Envoy that obeys by `stateful_session`.
+pub(crate) fn proxy(
+    listeners: impl IntoIterator<Item = Listener>,
+    clusters: impl IntoIterator<Item = Cluster>,
+) -> EnvoyConfig {
+    EnvoyConfig::new(listeners, clusters).mechanism(Mechanism::StatefulSession)
+}
+
+/// Four connections: they go round the workers.
+pub(crate) async fn connect(envoy: &Envoy, listener: &str) -> Vec<Client> {
+    let uri = envoy.uri(listener).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(GreeterClient::connect(uri.clone()).await.unwrap());
+    }
+    clients
+}
+
+/// One unary call that ends well.
+pub(crate) async fn call(client: &Client) -> HelloReply {
+    call_with(client, &[]).await
+}
+
+/// One unary call with this metadata, which the reply tells as the server received it.
+pub(crate) async fn call_with(client: &Client, metadata: &[(&'static str, &str)]) -> HelloReply {
+    let message = HelloRequest { echo_metadata: true, ..HelloRequest::default() };
+    let mut request = tonic::Request::new(message);
+    for (name, value) in metadata {
+        request.metadata_mut().append(*name, value.parse().unwrap());
+    }
+    let response = client.clone().say_hello(request).await.unwrap();
+    for (name, _) in metadata {
+        assert!(!response.metadata().contains_key(*name), "the client sees {name}");
+    }
+    response.into_inner()
+}
+
+/// `calls` unary calls, one after the other, going round the clients.
+pub(crate) async fn call_all(clients: &[Client], calls: usize) -> Shares {
+    let mut shares = Shares::new();
+    for client in clients.iter().cycle().take(calls) {
+        *shares.entry(call(client).await.served_by).or_default() += 1;
+    }
+    shares
+}
+
+/// Calls that were answered and go on; dropping them cancels them.
+pub(crate) struct Held(Vec<(String, Streaming<HelloReply>)>);
+
+impl Held {
+    pub(crate) fn shares(&self) -> Shares {
+        let mut shares = Shares::new();
+        for (server, _) in &self.0 {
+            *shares.entry(server.clone()).or_default() += 1;
+        }
+        shares
+    }
+}
+
+/// Streams that give one reply and then hang, each begun when the one before is counted: what is
+/// steered by exact counts spreads exactly.
+pub(crate) async fn hold(clients: &[Client], calls: usize) -> Held {
+    let mut held = Vec::new();
+    for client in clients.iter().cycle().take(calls) {
+        let message =
+            HelloRequest { ending: Ending::HangAfterMessages.into(), ..HelloRequest::default() };
+        let mut replies =
+            client.clone().say_hello_server_stream(message).await.unwrap().into_inner();
+        let reply = replies.message().await.unwrap().unwrap();
+        held.push((reply.served_by, replies));
+    }
+    Held(held)
+}
+
+/// Waits until a round of calls over all of `clients` is steered without exception.
+pub(crate) async fn settle(envoy: &Envoy, clients: &[Client]) {
+    eventually("every worker steers", async || {
+        let before = figures(envoy).await;
+        let round = 2 * clients.len();
+        call_all(clients, round).await;
+        let after = figures(envoy).await;
+        let steered = |figures: &Figures| figures.sum("picks", &[("result", "override")]);
+        if usize::try_from(steered(&after) - steered(&before)) == Ok(round) {
+            Ok(())
+        } else {
+            Err(format!("{after:?}"))
+        }
+    })
+    .await;
+    nothing_is_outstanding(envoy).await;
+}
+
+/// Waits until every count is back at 0.
+pub(crate) async fn nothing_is_outstanding(envoy: &Envoy) {
+    eventually("every count is 0", async || {
+        let figures = figures(envoy).await;
+        let counted: Vec<_> = figures
+            .0
+            .iter()
+            .filter(|(name, value)| name.ends_with("leastload_work_milli") && **value != 0)
+            .collect();
+        if counted.is_empty() { Ok(()) } else { Err(format!("{counted:?}")) }
+    })
+    .await;
+}
+
+/// The filter's counters and gauges by full name.
+#[derive(Debug)]
+pub(crate) struct Figures(pub(crate) BTreeMap<String, i64>);
+
+impl Figures {
+    /// The sum over all series of `leastload_METRIC` that have these labels.
+    pub(crate) fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> i64 {
+        let ends = format!("leastload_{metric}");
+        let labels: Vec<_> =
+            labels.iter().map(|(name, value)| format!("leastload_{name}=.={value};.;")).collect();
+        let fits = |name: &str| {
+            name.ends_with(&ends) && labels.iter().all(|label| name.contains(label.as_str()))
+        };
+        self.0.iter().filter(|(name, _)| fits(name)).map(|(_, value)| value).sum()
+    }
+}
+
+pub(crate) async fn figures(envoy: &Envoy) -> Figures {
+    Figures(envoy.admin().stats("leastload_").await.unwrap())
+}
+
+/// Asks again and again until the answer is good; fails with the last bad one.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(answer) if Instant::now() > deadline => panic!("never came true: {what}: {answer}"),
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// A raw HTTP/1 exchange with the listener `main`, for what a gRPC client does not send: the whole
+/// response as text.
+pub(crate) async fn http1(envoy: &Envoy, request: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(envoy.listener("main").unwrap()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await.unwrap();
+        String::from_utf8_lossy(&response).into_owned()
+    };
+    timeout(PATIENCE, exchange).await.expect("the connection ends with the response")
+}
