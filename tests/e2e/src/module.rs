@@ -1,4 +1,4 @@
-//! The module under test.
+//! The modules under test.
 
 use std::{
     env,
@@ -9,17 +9,20 @@ use std::{
 
 /// Path of the module: `$LEASTLOAD_WASM` where set, else `dist/leastload.wasm`, brought up to date
 /// by `scripts/build-wasm.sh` once in a test process.
-///
-/// # Panics
-/// When it cannot be built.
-pub fn module() -> PathBuf {
+pub fn release() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    MODULE
-        .get_or_init(|| match env::var_os("LEASTLOAD_WASM") {
-            Some(path) => path.into(),
-            None => build("dist/leastload.wasm", &[]),
-        })
-        .clone()
+    let build = || match env::var_os("LEASTLOAD_WASM") {
+        Some(path) => path.into(),
+        None => build("dist/leastload.wasm", &[]),
+    };
+    MODULE.get_or_init(build).clone()
+}
+
+/// Path of the module that crashes and stalls on demand.
+pub fn with_faults() -> PathBuf {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    let build = || build("dist/test/leastload-faults.wasm", &["--features", "crash-on-demand"]);
+    MODULE.get_or_init(build).clone()
 }
 
 /// Root of the repository.
@@ -28,7 +31,7 @@ pub fn root() -> PathBuf {
     manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
 }
 
-/// Builds a variant of the module to a path below the root.
+/// Builds a variant of the module to a path below the root, where it is not up to date.
 fn build(output: &str, arguments: &[&str]) -> PathBuf {
     let built = Command::new(root().join("scripts/build-wasm.sh"))
         .args(["--output", output])

@@ -34,7 +34,7 @@ fn errors(lab: &Lab) -> Vec<String> {
 /// Waits until `leastload_config_faults` of the plugin says so.
 async fn wait_faults(lab: &Lab, wanted: i64) {
     eventually(&format!("{wanted} faults"), async || {
-        let is = lab.figures().await.sum("config_faults", &[("plugin", "leastload")]);
+        let is = lab.counts().await.sum("config_faults", &[("plugin", "leastload")]);
         if is == wanted { Ok(()) } else { Err(format!("{is}")) }
     })
     .await;
@@ -44,7 +44,7 @@ async fn wait_faults(lab: &Lab, wanted: i64) {
 async fn envoy_balances(lab: &Lab) {
     let shares = lab.in_order(&call_all(&lab.clients, 12).await);
     assert_eq!(shares, [4, 4, 4]);
-    assert_eq!(lab.figures().await.sum("picks", &[]), 0);
+    assert_eq!(lab.counts().await.sum("picks", &[]), 0);
 }
 
 #[tokio::test]
@@ -55,7 +55,8 @@ async fn a_proxy_that_starts_with_a_faulty_configuration_serves_and_says_all_fau
         // Not through the lab's filter, which would mend the interval.
         let mut listener = main_listener(Value::Null);
         listener = listener.with_http(|http| {
-            http.wasm = Some(Wasm::new(leastload_e2e::module()).configuration(faulty.clone()));
+            http.wasm =
+                Some(Wasm::new(leastload_e2e::module::release()).configuration(faulty.clone()));
         });
         let lab = Lab::with_one_worker(fleet, proxy([listener], [cluster])).await;
         envoy_balances(&lab).await;
@@ -107,7 +108,7 @@ async fn lab_with_filter_from_file() -> Lab {
 }
 
 async fn by_ecds(lab: &mut Lab, configuration: Value) {
-    let wasm = Wasm::new(leastload_e2e::module()).configuration(configuration).from_file();
+    let wasm = Wasm::new(leastload_e2e::module::release()).configuration(configuration).from_file();
     // Refusing it would be an outage for every proxy that starts later.
     assert_eq!(lab.envoy.set_wasm(&wasm).await.unwrap(), Change::Accepted);
 }
@@ -140,7 +141,7 @@ async fn a_faulty_update_of_the_listener_leaves_the_last_good_configuration_in_f
     config.listeners_from_file = true;
     let mut lab = Lab::with(fleet, config).await;
     let set = async |lab: &mut Lab, configuration: Value| {
-        let wasm = Wasm::new(leastload_e2e::module()).configuration(configuration);
+        let wasm = Wasm::new(leastload_e2e::module::release()).configuration(configuration);
         let listener = main_listener(Value::Null).with_http(|http| http.wasm = Some(wasm));
         assert_eq!(lab.envoy.set_listeners(vec![listener]).await.unwrap(), Change::Accepted);
         lab.clients = crate::lab::connect(&lab.envoy, "main").await;

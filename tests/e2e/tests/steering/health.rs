@@ -79,10 +79,10 @@ async fn with_no_healthy_host_envoy_balances_in_its_panic_mode() {
     let mut lab = lab("hhh").await;
     change(&mut lab, "uuu", 0).await;
     crate::lab::eventually("all is left to Envoy", async || {
-        let before = lab.figures().await;
+        let before = lab.counts().await;
         call_all(&lab.clients, 8).await;
-        let after = lab.figures().await;
-        let steered = |f: &crate::lab::Figures| f.sum("picks", &[("result", "override")]);
+        let after = lab.counts().await;
+        let steered = |f: &leastload_e2e::counts::Counts| f.sum("picks", &[("result", "override")]);
         if steered(&before) == steered(&after) { Ok(()) } else { Err(format!("{after:?}")) }
     })
     .await;
@@ -108,7 +108,7 @@ async fn too_few_healthy_hosts_are_panic_where_the_threshold_says_so() {
     change(&mut lab, "huuu", 0).await;
     crate::lab::eventually("the result is panic", async || {
         call_all(&lab.clients, 4).await;
-        if lab.picks("greeter", "panic").await > 0 { Ok(()) } else { Err(String::new()) }
+        if lab.picks("greeter", "panic").await > 0 { Ok(()) } else { Err("not yet") }
     })
     .await;
 }

@@ -1,29 +1,31 @@
 //! What most of these tests stand on: servers, an Envoy with the filter, clients of it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
+use leastload_e2e::{
+    counts::Counts,
+    held::{Client, Held},
+    module,
+    wait::PATIENCE,
+};
+pub(crate) use leastload_e2e::{counts::nothing_is_outstanding, wait::eventually};
 use leastload_fleet::{
     config::{Cluster, EnvoyConfig, Listener, Mechanism, Wasm, merge},
     envoy::{Envoy, Options},
     fleet::Fleet,
-    proto::helloworld::{Ending, HelloReply, HelloRequest, greeter_client::GreeterClient},
+    proto::helloworld::{HelloReply, HelloRequest},
     server::ServerOptions,
 };
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
-use tonic::{Streaming, transport::Channel};
 
-/// How long a condition may take to hold, on however slow a machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Both ways in which Envoy is told of a pick.
 pub(crate) const MECHANISMS: [(Mechanism, &str); 2] =
     [(Mechanism::StatefulSession, "stateful_session"), (Mechanism::OverrideHost, "override_host")];
-
-pub(crate) type Client = GreeterClient<Channel>;
 
 /// Calls by the server that served them.
 pub(crate) type Shares = BTreeMap<String, usize>;
@@ -65,7 +67,7 @@ impl Lab {
     }
 
     /// Holds `calls` calls, one after the other.
-    pub(crate) async fn hold(&self, calls: usize) -> Held {
+    pub(crate) async fn hold(&self, calls: usize) -> HeldCalls {
         hold(&self.clients, calls).await
     }
 
@@ -89,21 +91,21 @@ impl Lab {
     }
 
     /// Metrics of the filter.
-    pub(crate) async fn figures(&self) -> Figures {
-        figures(&self.envoy).await
+    pub(crate) async fn counts(&self) -> Counts {
+        Counts::read(&self.envoy).await
     }
 
     /// How many requests to `cluster` had the result.
     pub(crate) async fn picks(&self, cluster: &str, result: &str) -> i64 {
-        self.figures().await.sum("picks", &[("cluster", cluster), ("result", result)])
+        self.counts().await.sum("picks", &[("cluster", cluster), ("result", result)])
     }
 
     /// Waits until a gauge of the cluster `greeter` says so.
     pub(crate) async fn wait_gauge(&self, metric: &str, wanted: i64) {
         eventually(&format!("{metric} is {wanted}"), async || {
-            let figures = self.figures().await;
-            let is = figures.sum(metric, &[("cluster", "greeter")]);
-            if is == wanted { Ok(()) } else { Err(format!("it is {is}; {figures:?}")) }
+            let counts = self.counts().await;
+            let is = counts.sum(metric, &[("cluster", "greeter")]);
+            if is == wanted { Ok(()) } else { Err(format!("it is {is}; {counts:?}")) }
         })
         .await;
     }
@@ -136,7 +138,7 @@ pub(crate) fn quick(configuration: &Value) -> Value {
 pub(crate) fn filter(configuration: &Value) -> Wasm {
     let configuration =
         if configuration.is_object() { quick(configuration) } else { configuration.clone() };
-    Wasm::new(leastload_e2e::module()).configuration(configuration)
+    Wasm::new(module::release()).configuration(configuration)
 }
 
 /// A listener with the filter, to the cluster `greeter`.
@@ -157,7 +159,7 @@ pub(crate) async fn connect(envoy: &Envoy, listener: &str) -> Vec<Client> {
     let uri = envoy.uri(listener).unwrap();
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(GreeterClient::connect(uri.clone()).await.unwrap());
+        clients.push(Client::connect(uri.clone()).await.unwrap());
     }
     clients
 }
@@ -191,41 +193,36 @@ pub(crate) async fn call_all(clients: &[Client], calls: usize) -> Shares {
 }
 
 /// Calls that were answered and go on; dropping them cancels them.
-pub(crate) struct Held(Vec<(String, Streaming<HelloReply>)>);
+pub(crate) struct HeldCalls(Vec<Held>);
 
-impl Held {
+impl HeldCalls {
     pub(crate) fn shares(&self) -> Shares {
         let mut shares = Shares::new();
-        for (server, _) in &self.0 {
-            *shares.entry(server.clone()).or_default() += 1;
+        for call in &self.0 {
+            *shares.entry(call.server().to_owned()).or_default() += 1;
         }
         shares
     }
 }
 
-/// Streams that give one reply and then hang, each begun when the one before is counted: what is
-/// steered by exact counts spreads exactly.
-pub(crate) async fn hold(clients: &[Client], calls: usize) -> Held {
+/// Holds calls, each begun when the one before is counted: what is steered by exact counts spreads
+/// exactly.
+pub(crate) async fn hold(clients: &[Client], calls: usize) -> HeldCalls {
     let mut held = Vec::new();
     for client in clients.iter().cycle().take(calls) {
-        let message =
-            HelloRequest { ending: Ending::HangAfterMessages.into(), ..HelloRequest::default() };
-        let mut replies =
-            client.clone().say_hello_server_stream(message).await.unwrap().into_inner();
-        let reply = replies.message().await.unwrap().unwrap();
-        held.push((reply.served_by, replies));
+        held.push(Held::start(client).await.unwrap());
     }
-    Held(held)
+    HeldCalls(held)
 }
 
 /// Waits until a round of calls over all of `clients` is steered without exception.
 pub(crate) async fn settle(envoy: &Envoy, clients: &[Client]) {
     eventually("every worker steers", async || {
-        let before = figures(envoy).await;
+        let before = Counts::read(envoy).await;
         let round = 2 * clients.len();
         call_all(clients, round).await;
-        let after = figures(envoy).await;
-        let steered = |figures: &Figures| figures.sum("picks", &[("result", "override")]);
+        let after = Counts::read(envoy).await;
+        let steered = |counts: &Counts| counts.picks("override");
         if usize::try_from(steered(&after) - steered(&before)) == Ok(round) {
             Ok(())
         } else {
@@ -234,56 +231,6 @@ pub(crate) async fn settle(envoy: &Envoy, clients: &[Client]) {
     })
     .await;
     nothing_is_outstanding(envoy).await;
-}
-
-/// Waits until every count is back at 0.
-pub(crate) async fn nothing_is_outstanding(envoy: &Envoy) {
-    eventually("every count is 0", async || {
-        let figures = figures(envoy).await;
-        let counted: Vec<_> = figures
-            .0
-            .iter()
-            .filter(|(name, value)| name.ends_with("leastload_work_milli") && **value != 0)
-            .collect();
-        if counted.is_empty() { Ok(()) } else { Err(format!("{counted:?}")) }
-    })
-    .await;
-}
-
-/// The filter's counters and gauges by full name.
-#[derive(Debug)]
-pub(crate) struct Figures(pub(crate) BTreeMap<String, i64>);
-
-impl Figures {
-    /// The sum over all series of `leastload_METRIC` that have these labels.
-    pub(crate) fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> i64 {
-        let ends = format!("leastload_{metric}");
-        let labels: Vec<_> =
-            labels.iter().map(|(name, value)| format!("leastload_{name}=.={value};.;")).collect();
-        let fits = |name: &str| {
-            name.ends_with(&ends) && labels.iter().all(|label| name.contains(label.as_str()))
-        };
-        self.0.iter().filter(|(name, _)| fits(name)).map(|(_, value)| value).sum()
-    }
-}
-
-pub(crate) async fn figures(envoy: &Envoy) -> Figures {
-    Figures(envoy.admin().stats("leastload_").await.unwrap())
-}
-
-/// Asks again and again until the answer is good; fails with the last bad one.
-pub(crate) async fn eventually<T>(
-    what: &str,
-    mut ask: impl AsyncFnMut() -> Result<T, String>,
-) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(answer) if Instant::now() > deadline => panic!("never came true: {what}: {answer}"),
-            Err(_) => sleep(Duration::from_millis(20)).await,
-        }
-    }
 }
 
 /// A raw HTTP/1 exchange with the listener `main`, for what a gRPC client does not send: the whole

@@ -25,8 +25,8 @@ async fn learns_and_spreads_evenly(discovery: Value) -> Lab {
     let lab = lab(discovery, false, 3).await;
     lab.settle().await;
     assert_eq!(lab.spread(12).await, [4, 4, 4]);
-    let figures = lab.figures().await;
-    assert!(figures.sum("picks", &[("result", "learn")]) >= 15, "{figures:?}");
+    let counts = lab.counts().await;
+    assert!(counts.sum("picks", &[("result", "learn")]) >= 15, "{counts:?}");
     lab.wait_gauge("endpoints_known", 3).await;
     lab
 }
@@ -34,7 +34,7 @@ async fn learns_and_spreads_evenly(discovery: Value) -> Lab {
 #[tokio::test]
 async fn with_no_admin_cluster_configured_endpoints_are_learned() {
     let lab = learns_and_spreads_evenly(json!({"admin_cluster": "", "learn_percent": 0})).await;
-    assert_eq!(lab.figures().await.sum("errors", &[]), 0);
+    assert_eq!(lab.counts().await.sum("errors", &[]), 0);
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn with_an_admin_cluster_where_nobody_listens_endpoints_are_learned() {
 async fn unreachable(admin: &str) {
     let discovery = json!({"admin_cluster": admin, "learn_percent": 0});
     let lab = learns_and_spreads_evenly(discovery).await;
-    let errors = lab.figures().await.sum("errors", &[("kind", "admin_unreachable")]);
+    let errors = lab.counts().await.sum("errors", &[("kind", "admin_unreachable")]);
     assert!(errors > 0, "failed readings are counted");
     let said = format!("does not answer through cluster {admin}");
     assert_eq!(lab.envoy.log().matches(&said).count(), 1, "once in the log:\n{}", lab.envoy.log());
@@ -61,12 +61,8 @@ async fn a_new_host_is_found_by_the_share_left_to_envoy() {
     let mut lab = lab(json!({"admin_cluster": "", "learn_percent": 20}), true, 2).await;
     eventually("two are learned", async || {
         call_all(&lab.clients, 16).await;
-        let figures = lab.figures().await;
-        if figures.sum("picks", &[("result", "override")]) > 0 {
-            Ok(())
-        } else {
-            Err(String::new())
-        }
+        let counts = lab.counts().await;
+        if counts.sum("picks", &[("result", "override")]) > 0 { Ok(()) } else { Err("not yet") }
     })
     .await;
     let all = lab.fleet.addresses();
@@ -85,12 +81,12 @@ async fn a_vanished_host_fails_no_call_and_is_forgotten() {
     eventually("three are learned", async || {
         // Every call must succeed, here and below.
         call_all(&lab.clients, 16).await;
-        let figures = lab.figures().await;
-        let known = figures.sum("endpoints_known", &[]);
-        if known == 3 && figures.sum("picks", &[("result", "override")]) > 0 {
+        let counts = lab.counts().await;
+        let known = counts.sum("endpoints_known", &[]);
+        if known == 3 && counts.sum("picks", &[("result", "override")]) > 0 {
             Ok(())
         } else {
-            Err(format!("{figures:?}"))
+            Err(format!("{counts:?}"))
         }
     })
     .await;
@@ -99,7 +95,7 @@ async fn a_vanished_host_fails_no_call_and_is_forgotten() {
     lab.fleet.terminate(2);
     eventually("it is forgotten", async || {
         call_all(&lab.clients, 60).await;
-        let known = lab.figures().await.sum("endpoints_known", &[]);
+        let known = lab.counts().await.sum("endpoints_known", &[]);
         if known == 2 { Ok(()) } else { Err(format!("{known} known")) }
     })
     .await;

@@ -10,7 +10,7 @@ use crate::lab::{
 /// Streams go to the cluster `streams-eu`, everything else to `greeter`.
 fn listener(configuration: &Value) -> Listener {
     let routes = vec![
-        Route::new("/helloworld.Greeter/SayHelloServerStream", "streams-eu"),
+        Route::new("/helloworld.Greeter/SayHelloBidi", "streams-eu"),
         Route::new("/", "greeter"),
     ];
     let http = Http { routes, wasm: Some(filter(configuration)), ..Http::default() };
@@ -34,9 +34,9 @@ async fn two_clusters_share_servers_but_not_counts() {
 
     let streams = lab.hold(6).await;
     assert_eq!(lab.in_order(&streams.shares()), [3, 3]);
-    let figures = lab.figures().await;
-    assert_eq!(figures.sum("work_milli", &[("cluster", "streams-eu")]), 6_000);
-    assert_eq!(figures.sum("work_milli", &[("cluster", "greeter")]), 0);
+    let counts = lab.counts().await;
+    assert_eq!(counts.sum("work_milli", &[("cluster", "streams-eu")]), 6_000);
+    assert_eq!(counts.sum("work_milli", &[("cluster", "greeter")]), 0);
     drop(streams);
     nothing_is_outstanding(&lab.envoy).await;
 }
@@ -51,7 +51,7 @@ async fn a_prefix_switches_clusters_off_and_the_others_stay_on() {
     let held = lab.hold(6).await;
     assert_eq!(lab.picks("streams-eu", "disabled").await, 6);
     assert_eq!(lab.picks("streams-eu", "override").await, 0);
-    assert_eq!(lab.figures().await.sum("work_milli", &[("cluster", "streams-eu")]), 0);
+    assert_eq!(lab.counts().await.sum("work_milli", &[("cluster", "streams-eu")]), 0);
     assert_eq!(lab.picks("greeter", "disabled").await, 0);
     drop(held);
 }
