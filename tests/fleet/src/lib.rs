@@ -23,7 +23,7 @@
 )]
 
 pub mod config;
-//pub mod demo;
+pub mod demo;
 pub mod envoy;
 pub mod error;
 pub mod fleet;

@@ -114,7 +114,7 @@ pub async fn run(spec: LoadSpec) -> Result<LoadReport> {
     let caller = call::Caller::new(&spec)?;
     let channels = connect(&spec).await?;
     let plan = plan::Plan::new(&spec);
-    let mut report = LoadReport::new();
+    let mut report = LoadReport::default();
     let mut calls = JoinSet::new();
     let start = Instant::now();
     for (planned, channel) in plan.zip(channels.iter().cycle()) {

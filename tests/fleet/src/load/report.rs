@@ -57,8 +57,8 @@ pub struct LoadReport {
     pub elapsed: Duration,
 }
 
-impl LoadReport {
-    pub(super) fn new() -> Self {
+impl Default for LoadReport {
+    fn default() -> Self {
         Self {
             ok: histogram(),
             errors: histogram(),
@@ -70,7 +70,9 @@ impl LoadReport {
             elapsed: Duration::ZERO,
         }
     }
+}
 
+impl LoadReport {
     pub(super) fn sent(&mut self, late: Duration) {
         self.sent += 1;
         self.lateness.saturating_record(micros(late));

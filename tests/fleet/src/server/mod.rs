@@ -77,6 +77,8 @@ pub async fn serve(
         stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
     });
     let served = Server::builder()
+        // The default of 200 would make calls wait in the proxy, where nobody counts them.
+        .max_concurrent_streams(100_000)
         .layer(meter::MeterLayer::new(Arc::clone(&meter)))
         .add_service(GreeterServer::new(greeter::Greeter::new(Arc::clone(&meter), &options)))
         .add_service(StatsServer::new(greeter::StatsService::new(meter)))
