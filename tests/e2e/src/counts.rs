@@ -57,8 +57,9 @@ impl Counts {
     }
 
     fn series(&self, metric: &str) -> impl Iterator<Item = (&str, i64)> {
-        let end = format!(".leastload_{metric}");
-        let fits = move |name: &str| name.ends_with(&end) || name.ends_with(&format!(";{end}"));
+        // Labels stand before the name, each with `;.;` at its end.
+        let ends = [format!(";.;leastload_{metric}"), format!("wasmcustom.leastload_{metric}")];
+        let fits = move |name: &str| ends.iter().any(|end| name.ends_with(end));
         self.0.iter().filter(move |(name, _)| fits(name)).map(|(name, value)| (&**name, *value))
     }
 }
