@@ -191,7 +191,7 @@ impl Balancer {
             self.upkeep.round_ms = now_ms;
             self.round(proxy, config);
         }
-        config.discovery.admin_cluster.as_ref()?;
+        let admin_cluster = config.discovery.admin_cluster.as_deref()?;
         if let Some(asked_ms) = self.upkeep.asked_ms {
             if now_ms.saturating_sub(asked_ms) < ANSWER_MS {
                 return None;
@@ -205,7 +205,7 @@ impl Balancer {
         }
         self.upkeep.asked_clusters = names.len();
         self.upkeep.asked_ms = Some(now_ms);
-        Some(AdminRequest { path: admin_path(&names) })
+        Some(AdminRequest { path: admin_path(&names, admin_cluster) })
     }
 
     /// The coordinator's slow work.
@@ -333,10 +333,11 @@ fn publish(proxy: &dyn Proxy, index: usize, name: &str, listing: &Listing) {
     });
 }
 
-/// The path that asks for `names`; Envoy before 1.38 ignores the filter and lists all.
-fn admin_path(names: &[String]) -> String {
+/// The path that asks for `names`, and for `admin_cluster`, so that an answer without clusters is
+/// no answer of Envoy's. Envoy before 1.38 ignores the filter and lists all.
+fn admin_path(names: &[String], admin_cluster: &str) -> String {
     let mut path = String::from("/clusters?format=json&filter=%5E%28");
-    for (index, name) in names.iter().enumerate() {
+    for (index, name) in names.iter().map(String::as_str).chain([admin_cluster]).enumerate() {
         if index > 0 {
             path.push_str("%7C");
         }
@@ -357,4 +358,19 @@ fn admin_path(names: &[String]) -> String {
         path.truncate("/clusters?format=json".len());
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::admin_path;
+
+    #[test]
+    fn the_admin_interface_is_asked_for_the_clusters_in_use() {
+        assert_eq!(
+            admin_path(&["outbound|80||a.b".to_owned()], "admin"),
+            "/clusters?format=json&filter=%5E%28outbound%5C%7c80%5C%7c%5C%7ca%5C%2eb%7Cadmin%29%24"
+        );
+        let many = vec!["c".repeat(100); 100];
+        assert_eq!(admin_path(&many, "admin"), "/clusters?format=json");
+    }
 }
