@@ -134,6 +134,12 @@ pub(crate) fn quick(configuration: &Value) -> Value {
     quick
 }
 
+/// `configuration` for the mechanism of this name.
+pub(crate) fn configured(mechanism: &str, mut configuration: Value) -> Value {
+    configuration["override"] = json!({"mechanism": mechanism});
+    configuration
+}
+
 /// The filter with this configuration, made [`quick`]; JSON text is taken as it is.
 pub(crate) fn filter(configuration: &Value) -> Wasm {
     let configuration =
