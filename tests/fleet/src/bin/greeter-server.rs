@@ -2,10 +2,7 @@
 //! ends on SIGTERM (finishing calls in flight, for at most two seconds) and at once when the pipe
 //! at its standard input closes, that is, when whoever started it has gone.
 
-use std::{
-    io::Write as _, net::SocketAddr, os::unix::fs::FileTypeExt as _, process::ExitCode,
-    time::Duration,
-};
+use std::{io::Write as _, net::SocketAddr, os::unix::fs::FileTypeExt as _, time::Duration};
 
 use clap::Parser;
 use leastload_fleet::{
@@ -44,14 +41,16 @@ struct Arguments {
 
 // One thread: a fleet of servers shares the machine's few cores, and they only sleep.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+async fn main() {
+    let code = match run(Arguments::parse()).await {
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("greeter-server: {error}");
-            ExitCode::FAILURE
+            1
         }
-    }
+    };
+    // Returning would wait for the read of standard input, which may never end.
+    std::process::exit(code)
 }
 
 async fn run(arguments: Arguments) -> Result<()> {

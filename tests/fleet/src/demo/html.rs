@@ -132,7 +132,8 @@ fn row(arm: &ArmResult) -> String {
     for server in &arm.servers {
         let unfair = (server.of_fair_share - 1.0).abs() > super::result::FAIR_WITHIN;
         let class = if unfair { " class=\"unfair\"" } else { "" };
-        cells += &format!("<td{class}>{:.2}</td>", server.of_fair_share);
+        let (served, share) = (server.calls, server.of_fair_share);
+        cells += &format!("<td>{served}<small{class}>{share:.2}</small></td>");
     }
     let mean = arm.servers.iter().map(|server| server.mean_in_flight).fold(0.0, f64::max);
     let max = arm.servers.iter().map(|server| server.max_in_flight).max().unwrap_or(0);
@@ -143,8 +144,8 @@ fn row(arm: &ArmResult) -> String {
     };
     cells += &format!("<td>{mean:.1}</td><td>{max}</td>");
     for figure in [arm.p50_ms, arm.p99_ms, arm.p999_ms] {
-        let text = spread(figure).replacen(" (", "<small>", 1).replace(')', "</small>");
-        cells += &format!("<td>{text}</td>");
+        let (median, range) = spread(figure);
+        cells += &format!("<td>{median}<small>{range}</small></td>");
     }
     cells += &format!("<td>{failed}</td>");
     format!("<tr>{cells}</tr>\n")

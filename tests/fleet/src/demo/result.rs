@@ -12,8 +12,9 @@ pub const FAIR_WITHIN: f64 = 0.10;
 
 /// What "fair share" means here; printed with the table.
 pub const FAIR_SHARE: &str = "Fair share of a server: its slots x speed as a share of the whole \
-fleet's, so that a half-speed server's is half. Shown: the share of all completed work \
-(milliseconds of service time at full speed) that it did, divided by its fair share; 1.00 is fair.";
+fleet's, so that a half-speed server's is half. Below the calls of each server: the share of all \
+completed work (milliseconds of service time at full speed) that it did, divided by its fair share; \
+1.00 is fair.";
 
 /// Everything.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -22,26 +22,32 @@ pub fn render(outcome: &Outcome) -> String {
     let mut rows = vec![head];
     for arm in &outcome.arms {
         let mut row = vec![arm.name.clone()];
-        row.extend(arm.servers.iter().map(|server| format!("{:.2}", server.of_fair_share)));
+        row.extend(arm.servers.iter().map(|server| server.calls.to_string()));
         let mean = arm.servers.iter().map(|server| server.mean_in_flight).fold(0.0, f64::max);
         let max = arm.servers.iter().map(|server| server.max_in_flight).max().unwrap_or(0);
         row.push(format!("{mean:.1}"));
         row.push(max.to_string());
-        row.extend([arm.p50_ms, arm.p99_ms, arm.p999_ms].map(spread));
+        let figures = [arm.p50_ms, arm.p99_ms, arm.p999_ms].map(spread);
+        row.extend(figures.iter().map(|(median, _)| median.clone()));
         row.push(if arm.failed == 0 {
             "0".into()
         } else {
             format!("{:.1} %", 100.0 * arm.failed as f64 / arm.calls as f64)
         });
         rows.push(row);
+        let mut below = vec!["  of fair share, spread".to_owned()];
+        below.extend(arm.servers.iter().map(|server| format!("{:.2}", server.of_fair_share)));
+        below.extend([String::new(), String::new()]);
+        below.extend(figures.map(|(_, range)| range));
+        rows.push(below);
     }
     let mut text = align(&rows);
     text.push('\n');
     text.push_str(FAIR_SHARE);
     text.push_str(
         "\nIn flight: time average and maximum of calls at the busiest server, waiting ones \
-         included. Latencies:\nof calls that ended well, from the intended send time; median of \
-         the rounds (lowest to highest).\n\n",
+         included.\nLatencies: of calls that ended well, from the intended send time; median of the \
+         rounds, below it the lowest and highest.\n\n",
     );
     for check in &outcome.checks {
         let mark = if check.holds { "ok  " } else { "FAIL" };
@@ -50,16 +56,14 @@ pub fn render(outcome: &Outcome) -> String {
     text
 }
 
-/// `88.2 (86.9-90.1)`, or the figure alone for a single round.
-pub(super) fn spread(spread: Spread) -> String {
+/// `88.2` and `86.9-90.1`; no range for a single round.
+pub(super) fn spread(spread: Spread) -> (String, String) {
     let number = |value: f64| {
         if value >= 1_000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
     };
-    if (spread.max - spread.min).abs() < f64::EPSILON {
-        number(spread.median)
-    } else {
-        format!("{} ({}-{})", number(spread.median), number(spread.min), number(spread.max))
-    }
+    let single = (spread.max - spread.min).abs() < f64::EPSILON;
+    let range = format!("{}-{}", number(spread.min), number(spread.max));
+    (number(spread.median), if single { String::new() } else { range })
 }
 
 fn align(rows: &[Vec<String>]) -> String {
