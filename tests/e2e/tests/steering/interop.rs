@@ -1,1 +1,145 @@
-//! soon
+//! A client and servers that are not ours: grpcio, with its own HTTP/2.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ChildStdout, Command, Stdio},
+};
+
+use leastload_e2e::{counts::Counts, module::root};
+use leastload_fleet::{
+    config::{Cluster, OVERRIDE_HEADER},
+    envoy::{Envoy, Options},
+    process::Process,
+};
+use serde_json::{Value, json};
+
+use crate::lab::{
+    MECHANISMS, Shares, configured, eventually, main_listener, nothing_is_outstanding, proxy,
+};
+
+/// A Python with grpcio, made where it is missing.
+fn python() -> PathBuf {
+    let setup = root().join("tests/e2e/interop/setup.sh");
+    let done = Command::new(setup).stdin(Stdio::null()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap().trim().into()
+}
+
+/// A process of `interop/greeter.py`: it ends when it is dropped, or its input is.
+struct Python {
+    process: Process,
+    output: BufReader<ChildStdout>,
+}
+
+impl Python {
+    fn start(python: &Path, arguments: &[&str]) -> Self {
+        let script = root().join("tests/e2e/interop/greeter.py").display().to_string();
+        // Without caches of compiled code in the checkout.
+        let mut all = vec!["-B".to_owned(), script];
+        all.extend(arguments.iter().map(ToString::to_string));
+        let mut process = Process::spawn(python, &all, |command| {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        })
+        .unwrap();
+        let output = BufReader::new(process.streams().stdout.take().unwrap());
+        Self { process, output }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "greeter.py ended: see its errors above");
+        line
+    }
+
+    fn server(python: &Path) -> (Self, SocketAddr) {
+        let mut server = Self::start(python, &["serve"]);
+        let address = server.line().trim().parse().unwrap();
+        (server, address)
+    }
+
+    /// What the client answers to a command.
+    fn ask(&mut self, command: &Value) -> (String, Vec<String>) {
+        let input = self.process.streams().stdin.as_mut().unwrap();
+        writeln!(input, "{command}").unwrap();
+        let answer: Value = serde_json::from_str(&self.line()).unwrap();
+        let code = answer["code"].as_str().unwrap().to_owned();
+        let answers = answer["answers"].as_array().unwrap();
+        (code, answers.iter().map(|text| text.as_str().unwrap().to_owned()).collect())
+    }
+
+    fn call(&mut self, method: &str, messages: &[&str]) -> (String, Vec<String>) {
+        self.ask(&json!({"do": "call", "method": method, "messages": messages}))
+    }
+}
+
+#[tokio::test]
+async fn grpcio_clients_and_servers_are_balanced_and_every_ending_is_counted() {
+    let python = python();
+    let (_servers, addresses): (Vec<_>, Vec<_>) = (0..3).map(|_| Python::server(&python)).unzip();
+    for (mechanism, name) in MECHANISMS {
+        let cluster = Cluster::new("greeter", addresses.clone());
+        let config = proxy([main_listener(configured(name, json!({})))], [cluster]);
+        let envoy = Envoy::start(&config.mechanism(mechanism), &Options::default()).await.unwrap();
+        let target = envoy.listener("main").unwrap().to_string();
+        let mut client = Python::start(&python, &["call", &target]);
+        steered(&envoy, &mut client).await;
+
+        // Every kind of call, answered by a server of the cluster.
+        let any = |answers: &[String]| {
+            answers.iter().all(|a| addresses.iter().any(|address| address.to_string() == *a))
+        };
+        for (method, messages, count) in [
+            ("Unary", &["hello"][..], 1),
+            ("ServerStream", &["count=5"], 5),
+            ("ClientStream", &["a", "b", "c"], 1),
+            ("Bidi", &["a", "b", "c"], 3),
+        ] {
+            let (code, answers) = client.call(method, messages);
+            assert_eq!((code.as_str(), answers.len()), ("OK", count), "{name} {method}");
+            assert!(any(&answers), "{name} {method}: {answers:?}");
+            // An error: alone, or after what was answered already.
+            let (code, _) = client.call(method, &["fail"]);
+            assert_eq!(code, "FAILED_PRECONDITION", "{name} {method}");
+            let hang =
+                json!({"do": "call", "method": method, "messages": ["hang"], "timeout": 0.3});
+            assert_eq!(client.ask(&hang).0, "DEADLINE_EXCEEDED", "{name} {method}");
+        }
+        nothing_is_outstanding(&envoy).await;
+
+        // Held streams spread exactly; cancelled, they are no longer counted.
+        let (_, servers) = client.ask(&json!({"do": "hold", "calls": 12}));
+        let mut shares = Shares::new();
+        servers.into_iter().for_each(|server| *shares.entry(server).or_default() += 1);
+        assert_eq!(shares.into_values().collect::<Vec<_>>(), [4, 4, 4], "{name}");
+        assert_eq!(Counts::read(&envoy).await.amounts("greeter"), [4_000; 3], "{name}");
+        client.ask(&json!({"do": "cancel"}));
+        nothing_is_outstanding(&envoy).await;
+
+        // No server ever saw the header, though the client sent its own.
+        let metadata = [[OVERRIDE_HEADER, "127.0.0.1:1"]];
+        for message in ["hello", "look"].into_iter().cycle().take(12) {
+            let command = json!({"do": "call", "method": "Unary", "messages": [message], "metadata": metadata});
+            let (code, answers) = client.ask(&command);
+            assert_eq!(code, "OK", "{name}");
+            assert!(message == "hello" || answers[0].ends_with("false]"), "{name}: {answers:?}");
+        }
+        nothing_is_outstanding(&envoy).await;
+    }
+}
+
+/// Waits until a round of calls is steered without exception.
+async fn steered(envoy: &Envoy, client: &mut Python) {
+    eventually("every worker steers", async || {
+        let before = Counts::read(envoy).await.picks("override");
+        for _ in 0..8 {
+            assert_eq!(client.call("Unary", &["hello"]).0, "OK");
+        }
+        let counts = Counts::read(envoy).await;
+        if counts.picks("override") - before == 8 { Ok(()) } else { Err(counts) }
+    })
+    .await;
+    nothing_is_outstanding(envoy).await;
+}

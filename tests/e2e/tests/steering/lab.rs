@@ -127,9 +127,9 @@ pub(crate) async fn start_servers(count: usize) -> Fleet {
     Fleet::start_equal(count, &ServerOptions::default()).await.unwrap()
 }
 
-/// `configuration` with a membership that is read ten times a second.
+/// `configuration` with a membership that is read more often.
 pub(crate) fn quick(configuration: &Value) -> Value {
-    let mut quick = json!({"discovery": {"interval": "100ms"}});
+    let mut quick = json!({"discovery": {"interval": "400ms"}});
     merge(&mut quick, configuration);
     quick
 }
