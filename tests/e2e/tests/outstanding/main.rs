@@ -5,3 +5,4 @@
 //! depends on how fast the machine is.
 
 mod balance;
+mod endings;
