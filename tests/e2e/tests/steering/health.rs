@@ -6,7 +6,9 @@ use leastload_fleet::{
 };
 use serde_json::json;
 
-use crate::lab::{Lab, call_all, main_listener, nothing_is_outstanding, proxy, start_servers};
+use crate::lab::{
+    Lab, call_all, eventually, main_listener, nothing_is_outstanding, proxy, start_servers,
+};
 
 /// A lab whose hosts follow a picture: `h`ealthy, `d`egraded, `u`nhealthy, d`r`aining, `.` absent;
 /// one word for each priority, a letter for each server, in order.
@@ -78,12 +80,11 @@ async fn degraded_hosts_are_picked_only_where_none_is_healthy() {
 async fn with_no_healthy_host_envoy_balances_in_its_panic_mode() {
     let mut lab = lab("hhh").await;
     change(&mut lab, "uuu", 0).await;
-    crate::lab::eventually("all is left to Envoy", async || {
-        let before = lab.counts().await;
+    eventually("every worker knows", async || {
+        let before = lab.picks("greeter", "panic").await;
         call_all(&lab.clients, 8).await;
-        let after = lab.counts().await;
-        let steered = |f: &leastload_e2e::counts::Counts| f.sum("picks", &[("result", "override")]);
-        if steered(&before) == steered(&after) { Ok(()) } else { Err(format!("{after:?}")) }
+        let panics = lab.picks("greeter", "panic").await - before;
+        if panics == 8 { Ok(()) } else { Err(panics) }
     })
     .await;
     let before = lab.picks("greeter", "panic").await;
@@ -106,7 +107,7 @@ async fn too_few_healthy_hosts_are_panic_where_the_threshold_says_so() {
     change(&mut lab, "hhuu", 2).await;
     lab.wait_served_only_by(&[0, 1]).await;
     change(&mut lab, "huuu", 0).await;
-    crate::lab::eventually("the result is panic", async || {
+    eventually("the result is panic", async || {
         call_all(&lab.clients, 4).await;
         if lab.picks("greeter", "panic").await > 0 { Ok(()) } else { Err("not yet") }
     })
