@@ -127,21 +127,50 @@ pub struct Lab {
     pub servers: Fleet,
     /// The Envoy.
     pub envoy: Envoy,
-    /// Clients, two on each worker: `clients[i]` and `clients[i + workers]` share one.
+    /// Clients, two on each worker: that of `clients[i]` is `i % workers`.
     pub clients: Vec<Client>,
     /// What was started.
     pub plan: Plan,
 }
 
 impl Lab {
-    /// Connects the clients, anew where they were.
+    /// Connects the clients, anew where they were: worker by worker, twice.
     pub async fn connect(&mut self) {
-        self.clients.clear();
-        let uri = self.envoy.uri(LISTENER).expect("the listener is there");
-        for _ in 0..self.plan.workers as usize * CLIENTS_PER_WORKER {
-            let client = Client::connect(uri.clone()).await.expect("Envoy accepts");
-            self.clients.push(client);
+        let workers = self.plan.workers as usize;
+        let mut by_worker = vec![Vec::new(); workers];
+        let mut accepted = self.accepted().await;
+        for _ in 0..workers * CLIENTS_PER_WORKER {
+            let client = self.client().await;
+            // Envoy hands connections to the workers in turn, but not in the order of their
+            // numbers.
+            let worker = eventually("Envoy accepts the connection", async || {
+                let now = self.accepted().await;
+                let new = now.iter().find(|(worker, n)| accepted.get(*worker) != Some(*n));
+                let worker = new.map(|(worker, _)| *worker);
+                accepted.clone_from(&now);
+                worker.ok_or(now)
+            })
+            .await;
+            by_worker[worker].push(client);
         }
+        let each: Vec<usize> = by_worker.iter().map(Vec::len).collect();
+        assert_eq!(each, vec![CLIENTS_PER_WORKER; workers], "connections of each worker");
+        self.clients = (0..CLIENTS_PER_WORKER)
+            .flat_map(|nth| by_worker.iter().map(move |clients| clients[nth].clone()))
+            .collect();
+    }
+
+    /// Connections that each worker has accepted so far, on whatever listener.
+    async fn accepted(&self) -> BTreeMap<usize, i64> {
+        let regex = "^listener\\..*\\.worker_[0-9]+\\.downstream_cx_total$";
+        let stats = self.envoy.admin().stats(regex).await.expect("the admin interface answers");
+        let mut accepted = BTreeMap::new();
+        for (name, connections) in stats {
+            let worker = name.rsplit_once("worker_").and_then(|(_, rest)| rest.split('.').next());
+            let worker = worker.and_then(|worker| worker.parse().ok()).expect("a worker's number");
+            *accepted.entry(worker).or_default() += connections;
+        }
+        accepted
     }
 
     /// One more client, on a connection of its own.

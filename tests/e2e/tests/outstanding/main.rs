@@ -5,4 +5,5 @@
 //! depends on how fast the machine is.
 
 mod balance;
+mod crash;
 mod endings;
