@@ -60,9 +60,14 @@ impl Presence {
 
     /// Beats, and follows the epoch.
     pub fn tick(&mut self, proxy: &dyn Proxy, ledger: &mut Ledger) {
-        let Some(place) = self.place else { return };
-        let key = presence_key(place);
         let current = records::read::<Epoch>(proxy, EPOCH).map_or(self.epoch, |(e, _)| e.epoch);
+        let Some(place) = self.place else {
+            // Nothing to bring along, but a coordinator that serves no requests reads counts too.
+            ledger.carry_over(proxy, current);
+            self.epoch = current;
+            return;
+        };
+        let key = presence_key(place);
         if let Some((record, cas)) = records::read::<Record>(proxy, &key)
             && record.holder == self.me
         {

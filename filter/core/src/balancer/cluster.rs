@@ -6,9 +6,13 @@ use crate::aside::Aside;
 use crate::membership::learned::Learned;
 use crate::records::{Roster, Source, Standing};
 
-/// Overrides that Envoy ignored in a row after which it is taken for unable to honour any: the
-/// filter that reads the header is missing, or it stands before ours.
-const DEAF_AFTER: u32 = 64;
+/// How far ignored overrides must outweigh honoured ones until Envoy is taken for unable to honour
+/// any: the filter that reads the header is missing, or it stands before ours. An ignored one weighs
+/// twice as much as an honoured one, for even where none is honoured, Envoy's own choice falls on
+/// the pick now and then: on one of two hosts half the time.
+const DEAF_AFTER: u32 = 32;
+/// What an ignored override adds; an honoured one takes away 1.
+const IGNORED: u32 = 2;
 /// One request in so many still tries an override then.
 const DEAF_TRIAL: u32 = 64;
 
@@ -39,7 +43,9 @@ pub(super) struct Cluster {
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
     slots: HashMap<String, u32>,
+    /// How far ignored overrides outweigh honoured ones.
     ignored: u32,
+    warned: bool,
 }
 
 impl Cluster {
@@ -58,6 +64,7 @@ impl Cluster {
             learned: Learned::default(),
             slots: HashMap::new(),
             ignored: 0,
+            warned: false,
         }
     }
 
@@ -132,13 +139,13 @@ impl Cluster {
 
     /// An override was honoured.
     pub(super) fn heard(&mut self) {
-        self.ignored = 0;
+        self.ignored = self.ignored.saturating_sub(1);
     }
 
-    /// An override was ignored. True once, when that became a pattern.
+    /// An override was ignored. True once, when that becomes a pattern.
     pub(super) fn ignored(&mut self) -> bool {
-        self.ignored = self.ignored.saturating_add(1);
-        self.ignored == DEAF_AFTER
+        self.ignored = (self.ignored + IGNORED).min(DEAF_AFTER + IGNORED);
+        self.ignored >= DEAF_AFTER && !core::mem::replace(&mut self.warned, true)
     }
 
     /// Whether to leave this request to Envoy because it honours no override.

@@ -136,6 +136,25 @@ fn original_destinations_are_never_steered() {
 }
 
 #[test]
+fn a_coordinator_that_serves_nothing_tells_the_outstanding_work_in_any_epoch() {
+    let mut rig = Rig::new(3, THREE);
+    let held = rig.start(0);
+    let lost = rig.start(1);
+    rig.ticks(8);
+    assert!(rig.vms[2].coordinates());
+    let told =
+        |rig: &Rig| rig.proxy.figures.borrow()[&(CLUSTER.to_owned(), "Outstanding".to_owned())];
+    assert_eq!(told(&rig), 2_000);
+    drop(lost);
+    rig.vms[1] = Balancer::new(99, 0);
+    rig.ticks(16);
+    assert_eq!(told(&rig), 1_000);
+    rig.end(0, held, Ending::Answered);
+    rig.ticks(8);
+    assert_eq!(told(&rig), 0);
+}
+
+#[test]
 fn beyond_the_last_cluster_requests_are_left_alone() {
     let mut rig = Rig::new(2, "{}");
     let settings = rig.config.cluster("x");
