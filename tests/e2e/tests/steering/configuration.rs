@@ -102,7 +102,7 @@ async fn lab_with_filter_from_file() -> Lab {
     let cluster = Cluster::new("greeter", fleet.addresses());
     let servers = [fleet.address(0), fleet.address(1)];
     let good = json!({"discovery": {"admin_cluster": "", "static": {"greeter": servers}}});
-    let wasm = filter(&good).from_file();
+    let wasm = filter(good).from_file();
     let listener = main_listener(Value::Null).with_http(|http| http.wasm = Some(wasm));
     Lab::with(fleet, proxy([listener], [cluster])).await
 }

@@ -112,7 +112,9 @@ async fn grpcio_clients_and_servers_are_balanced_and_every_ending_is_counted() {
         // Held streams spread exactly; cancelled, they are no longer counted.
         let (_, servers) = client.ask(&json!({"do": "hold", "calls": 12}));
         let mut shares = Shares::new();
-        servers.into_iter().for_each(|server| *shares.entry(server).or_default() += 1);
+        for server in servers {
+            *shares.entry(server).or_default() += 1;
+        }
         assert_eq!(shares.into_values().collect::<Vec<_>>(), [4, 4, 4], "{name}");
         assert_eq!(Counts::read(&envoy).await.amounts("greeter"), [4_000; 3], "{name}");
         client.ask(&json!({"do": "cancel"}));

@@ -141,15 +141,17 @@ pub(crate) fn configured(mechanism: &str, mut configuration: Value) -> Value {
 }
 
 /// The filter with this configuration, made [`quick`]; JSON text is taken as it is.
-pub(crate) fn filter(configuration: &Value) -> Wasm {
-    let configuration =
-        if configuration.is_object() { quick(configuration) } else { configuration.clone() };
+pub(crate) fn filter(configuration: Value) -> Wasm {
+    let configuration = match configuration {
+        Value::Object(_) => quick(&configuration),
+        text => text,
+    };
     Wasm::new(module::release()).configuration(configuration)
 }
 
 /// A listener with the filter, to the cluster `greeter`.
 pub(crate) fn main_listener(configuration: Value) -> Listener {
-    Listener::http("main", "greeter").wasm(filter(&configuration))
+    Listener::http("main", "greeter").wasm(filter(configuration))
 }
 
 /// An Envoy that obeys by `stateful_session`.

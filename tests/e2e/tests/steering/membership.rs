@@ -177,7 +177,7 @@ fn internal_listener(name: &str, cluster: &str) -> Listener {
 #[tokio::test]
 async fn listeners_of_one_envoy_count_together() {
     let fleet = start_servers(3).await;
-    let other = Listener::http("other", "greeter").wasm(filter(&json!({})));
+    let other = Listener::http("other", "greeter").wasm(filter(json!({})));
     let cluster = Cluster::new("greeter", fleet.addresses());
     let config = proxy([main_listener(json!({})), other], [cluster]);
     let envoy = Envoy::start(&config, &Options::default()).await.unwrap();

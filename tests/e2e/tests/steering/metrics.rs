@@ -82,7 +82,7 @@ async fn prometheus_shows_clean_names_and_labels_by_the_quickstart_configuration
         let slot = [cluster, ("slot", "0"), ("set", "0")];
         let other = [cluster, ("slot", "0"), ("set", "1")];
         let work = [slot, other].map(|labels| value(&samples, "leastload_work_milli", &labels));
-        assert_eq!(work.into_iter().flatten().sum::<f64>(), 2_000.0, "{file}: {samples:#?}");
+        assert!(work.contains(&Some(2_000.0)), "{file}: {samples:#?}");
         drop(held);
         nothing_is_outstanding(&envoy).await;
     }
@@ -103,7 +103,7 @@ async fn the_work_outstanding_in_a_cluster_is_published() {
 async fn labels_hold_the_names_that_a_mesh_gives_its_clusters() {
     let name = "outbound|50051|v1|cart.shop.svc.cluster.local";
     let fleet = start_servers(1).await;
-    let listener = Listener::http("main", name).wasm(filter(&json!({})));
+    let listener = Listener::http("main", name).wasm(filter(json!({})));
     let cluster = Cluster::new(name, fleet.addresses());
     let lab = Lab::with(fleet, proxy([listener], [cluster])).await;
     lab.settle().await;

@@ -13,7 +13,7 @@ fn listener(configuration: &Value) -> Listener {
         Route::new("/helloworld.Greeter/SayHelloBidi", "streams-eu"),
         Route::new("/", "greeter"),
     ];
-    let http = Http { routes, wasm: Some(filter(configuration)), ..Http::default() };
+    let http = Http { routes, wasm: Some(filter(configuration.clone())), ..Http::default() };
     Listener { kind: Kind::Http(Box::new(http)), ..Listener::http("main", "greeter") }
 }
 
