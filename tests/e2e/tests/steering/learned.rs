@@ -1,14 +1,16 @@
 //! Where the admin interface cannot be asked, membership is learned from who serves.
 
+use std::net::SocketAddr;
+
 use leastload_fleet::config::{Cluster, EnvoyConfig};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, call_all, eventually, main_listener, proxy, start_servers};
 
-/// A cluster `closed` beside the others, at a port where nobody listens.
+/// A cluster `closed` beside the others, at a port where nobody listens (and nobody without
+/// privileges could).
 fn with_closed_port(mut config: EnvoyConfig) -> EnvoyConfig {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    config.clusters.push(Cluster::new("closed", [unused]));
+    config.clusters.push(Cluster::new("closed", [SocketAddr::from(([127, 0, 0, 1], 1))]));
     config
 }
 

@@ -1,6 +1,11 @@
 //! Every supported release of Envoy: the shipped configurations are valid, and the core holds.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+};
 
 use leastload_e2e::{held::Open, module};
 use leastload_fleet::{
@@ -31,12 +36,22 @@ pub(crate) fn shipped(file: &str, servers: &[SocketAddr]) -> String {
     };
     replace("dist/leastload.wasm", module::release().to_str().unwrap());
     replace("port_value: 10000", "port_value: 0");
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    replace("port_value: 9901", &format!("port_value: {admin}"));
+    replace("port_value: 9901", &format!("port_value: {}", free_port()));
     for (port, server) in (50051..).zip(servers) {
         replace(&format!("port_value: {port} "), &format!("port_value: {} ", server.port()));
     }
     yaml
+}
+
+/// A free port below those that connections and other tests take, drawn at random.
+fn free_port() -> u16 {
+    loop {
+        let draw = RandomState::new().build_hasher().finish() % 10_000;
+        let port = 10_000 + u16::try_from(draw).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A certificate authority, as a file.
