@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, call_all, eventually, main_listener, proxy, start_servers};
 
-/// A cluster `closed` beside the others, at a port where nobody listens (and nobody without
-/// privileges could).
+/// Where nobody listens, and nobody without privileges could.
+fn nobody() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1))
+}
+
+/// A cluster `closed` beside the others, which leads nowhere.
 fn with_closed_port(mut config: EnvoyConfig) -> EnvoyConfig {
-    config.clusters.push(Cluster::new("closed", [SocketAddr::from(([127, 0, 0, 1], 1))]));
+    config.clusters.push(Cluster::new("closed", [nobody()]));
     config
 }
 
@@ -101,4 +105,36 @@ async fn a_vanished_host_fails_no_call_and_is_forgotten() {
         if known == 2 { Ok(()) } else { Err(format!("{known} known")) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_admin_interface_may_come_and_go() {
+    let fleet = start_servers(3).await;
+    let discovery = json!({"admin_cluster": "door", "max_age": "1s", "learn_percent": 10});
+    let greeter = Cluster::new("greeter", fleet.addresses());
+    let door = Cluster::new("door", [nobody()]).from_file();
+    let listener = main_listener(json!({"discovery": discovery}));
+    let mut lab = Lab::with(fleet, proxy([listener], [greeter, door])).await;
+    // What decides about calls when one is learned and the other told: a share is left to Envoy.
+    let learns = async |lab: &Lab, wanted: bool| {
+        eventually(&format!("membership is learned: {wanted}"), async || {
+            let before = lab.counts().await;
+            call_all(&lab.clients, 200).await;
+            let after = lab.counts().await;
+            let new = |result| after.picks(result) - before.picks(result);
+            let is = if wanted {
+                new("learn") > 0 && new("override") > 100
+            } else {
+                new("override") == 200
+            };
+            if is { Ok(()) } else { Err(after) }
+        })
+        .await;
+    };
+    learns(&lab, true).await;
+    let admin = lab.envoy.admin().address();
+    lab.envoy.set_endpoints("door", [admin]).await.unwrap();
+    learns(&lab, false).await;
+    lab.envoy.set_endpoints("door", [nobody()]).await.unwrap();
+    learns(&lab, true).await;
 }
