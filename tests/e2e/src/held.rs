@@ -104,7 +104,7 @@ pub struct Open {
 impl Open {
     /// Begins one. It may not have reached a server yet.
     pub fn start(client: &Client) -> Self {
-        Self::start_request(client, |stream| tonic::Request::new(stream))
+        Self::start_request(client, tonic::Request::new)
     }
 
     /// Begins one whose request is made by `request`: with metadata, a deadline.

@@ -182,6 +182,17 @@ impl Lab {
     /// Waits until a round of calls over all clients is steered without exception, and is no
     /// longer counted.
     pub async fn settle(&self) {
+        self.every_worker_steers().await;
+        self.nothing_is_outstanding().await;
+    }
+
+    /// The same while these calls are under way.
+    pub async fn settle_with(&self, held: &[Held], slots: &Slots) {
+        self.every_worker_steers().await;
+        self.counted_exactly(slots, &held.iter().collect::<Vec<_>>()).await;
+    }
+
+    async fn every_worker_steers(&self) {
         eventually("every worker steers", async || {
             let before = self.counts().await.picks("override");
             for client in &self.clients {
@@ -196,7 +207,6 @@ impl Lab {
             }
         })
         .await;
-        self.nothing_is_outstanding().await;
     }
 
     /// Holds `calls` calls, each begun when the one before was answered, going round `clients`.
@@ -266,6 +276,11 @@ impl Slots {
     /// Slot of a server.
     pub fn of(&self, server: &str) -> u32 {
         self.0[server]
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = u32> {
+        self.0.values().copied()
     }
 
     /// The work that these calls are.

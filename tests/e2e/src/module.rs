@@ -1,28 +1,28 @@
-//! The modules under test.
+//! The modules under test: brought up to date by `scripts/build-wasm.sh` once in a test process.
 
 use std::{
     env,
+    fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
 
-/// Path of the module: `$LEASTLOAD_WASM` where set, else `dist/leastload.wasm`, brought up to date
-/// by `scripts/build-wasm.sh` once in a test process.
+use nix::fcntl::{Flock, FlockArg};
+
+/// Path of the module: `$LEASTLOAD_WASM` where set, else `dist/leastload.wasm`.
 pub fn release() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    let build = || match env::var_os("LEASTLOAD_WASM") {
-        Some(path) => path.into(),
-        None => build("dist/leastload.wasm", &[]),
-    };
-    MODULE.get_or_init(build).clone()
+    MODULE.get_or_init(|| given_or_built("LEASTLOAD_WASM", "dist/leastload.wasm", &[])).clone()
 }
 
-/// Path of the module that crashes and stalls on demand.
+/// Path of the module that crashes and stalls on demand, by the request header
+/// `x-leastload-fault`: `$LEASTLOAD_FAULT_WASM` where set.
 pub fn with_faults() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    let build = || build("dist/test/leastload-faults.wasm", &["--features", "crash-on-demand"]);
-    MODULE.get_or_init(build).clone()
+    let features = ["--features", "crash-on-demand"];
+    let find = || given_or_built("LEASTLOAD_FAULT_WASM", "target/leastload-fault.wasm", &features);
+    MODULE.get_or_init(find).clone()
 }
 
 /// Root of the repository.
@@ -31,8 +31,12 @@ pub fn root() -> PathBuf {
     manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
 }
 
-/// Builds a variant of the module to a path below the root, where it is not up to date.
-fn build(output: &str, arguments: &[&str]) -> PathBuf {
+/// The module that a variable names, else a variant built to a path below the root.
+fn given_or_built(variable: &str, output: &str, arguments: &[&str]) -> PathBuf {
+    if let Some(given) = env::var_os(variable) {
+        return given.into();
+    }
+    let _alone = lock();
     let built = Command::new(root().join("scripts/build-wasm.sh"))
         .args(["--output", output])
         .args(arguments)
@@ -42,4 +46,12 @@ fn build(output: &str, arguments: &[&str]) -> PathBuf {
     let said = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "scripts/build-wasm.sh failed: {said}");
     root().join(output)
+}
+
+/// Test processes may run side by side: one builds, the others wait.
+fn lock() -> Flock<File> {
+    let folder = root().join("target");
+    std::fs::create_dir_all(&folder).expect("the folder target can be made");
+    let file = File::create(folder.join("e2e-module.lock")).expect("the lock can be made");
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).expect("the lock works")
 }

@@ -26,8 +26,8 @@ pub async fn eventually<T, E: std::fmt::Debug>(
 
 /// What `future` gives; panics where that takes longer than any machine should need.
 pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("did not end: {what}"),
-    }
+    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("did not end: {what}")
+    };
+    value
 }

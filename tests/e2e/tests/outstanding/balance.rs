@@ -81,9 +81,9 @@ async fn many_short_calls_from_all_sides_leave_nothing_behind() {
 #[tokio::test]
 async fn a_method_counts_what_it_costs() {
     let lab = with_costs().start().await;
-    let (bidi, open) = (0.5, 5.0);
+    let (bidi, open) = (500, 5_000);
     // The expected loads are those of a greedy scheduler: each call to the least loaded server.
-    let mut loads = [0.0_f64; 4];
+    let mut loads = [0; 4];
     let (mut helds, mut opens) = (Vec::new(), Vec::new());
     for (index, client) in lab.clients.iter().cycle().take(24).enumerate() {
         let cost = if index % 3 == 0 {
@@ -95,19 +95,18 @@ async fn a_method_counts_what_it_costs() {
             helds.push(Held::start(client).await.unwrap());
             bidi
         };
-        loads.sort_by(f64::total_cmp);
+        loads.sort_unstable();
         loads[0] += cost;
     }
-    let expected = loads.map(|load| (load * 1_000.0).round() as i64);
-    lab.work_is(&expected).await;
-    assert_eq!(expected.iter().sum::<i64>(), 8 * 5_000 + 16 * 500);
+    lab.work_is(&loads).await;
+    assert_eq!(loads.iter().sum::<i64>(), 8 * open + 16 * bidi);
 
     for call in opens {
         call.finish().await.unwrap();
     }
     eventually("the cheap calls are left", async || {
         let amounts = lab.counts().await.amounts(CLUSTER);
-        if amounts.iter().sum::<i64>() == 16 * 500 { Ok(()) } else { Err(amounts) }
+        if amounts.iter().sum::<i64>() == 16 * bidi { Ok(()) } else { Err(amounts) }
     })
     .await;
     for call in helds {
@@ -133,7 +132,6 @@ async fn a_method_of_cost_0_is_neither_counted_nor_steered() {
     assert_eq!(after.picks("excluded") - before.picks("excluded"), 8);
     assert_eq!(after.picks("override"), before.picks("override"));
     assert_eq!(after.not_zero(), []);
-    // Envoy's own round robin spread them.
     drop(replies);
     let call = Held::start(&lab.clients[0]).await.unwrap();
     lab.work_is(&[500]).await;

@@ -7,3 +7,4 @@
 mod balance;
 mod crash;
 mod endings;
+mod updates;

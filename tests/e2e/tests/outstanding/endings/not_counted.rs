@@ -8,7 +8,10 @@ use leastload_e2e::{
 };
 use leastload_fleet::{
     config::{Cluster, Endpoint, Route},
-    proto::helloworld::HelloRequest,
+    proto::{
+        helloworld::HelloRequest,
+        stats::{StatsRequest, stats_client::StatsClient},
+    },
 };
 use serde_json::json;
 use tokio::{
@@ -57,12 +60,8 @@ async fn grpc_web_over_http_1_is_counted_until_it_ends() {
 async fn no_route() {
     let lab = with_routes([Route::new("/helloworld.Greeter/SayHello", "greeter")]).await;
     let before = picks(&lab).await;
-    let mut stats = leastload_fleet::proto::stats::stats_client::StatsClient::connect(
-        lab.envoy.uri(LISTENER).unwrap(),
-    )
-    .await
-    .unwrap();
-    let status = stats.get(leastload_fleet::proto::stats::StatsRequest {}).await.unwrap_err();
+    let mut client = StatsClient::connect(lab.envoy.uri(LISTENER).unwrap()).await.unwrap();
+    let status = client.get(StatsRequest {}).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
     assert_eq!(picks(&lab).await, before);
     lab.nothing_is_outstanding().await;
