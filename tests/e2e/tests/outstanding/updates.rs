@@ -236,6 +236,30 @@ async fn the_only_listener_goes_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_listener_that_came_back_after_its_calls_were_cut_counts_from_0() {
+    let mut plan = Plan::new(3);
+    plan.arguments = vec!["--drain-time-s".into(), "1".into()];
+    let mut lab = plan.start_with(|config, _| config.listeners_from_file = true).await;
+    for _ in 0..2 {
+        let held = lab.hold(&lab.clients, 5).await;
+        let listener = same_address(&lab);
+        lab.envoy.set_listeners(vec![]).await.unwrap();
+        for call in held {
+            call.ended().await.unwrap_err();
+        }
+        lab.envoy.set_listeners(vec![listener]).await.unwrap();
+        lab.connect().await;
+        lab.settle().await;
+        let held = lab.hold(&lab.clients, 6).await;
+        assert_eq!(lab.counts().await.amounts(CLUSTER), [2_000; 3]);
+        for call in held {
+            call.finish().await.unwrap();
+        }
+        lab.nothing_is_outstanding().await;
+    }
+}
+
+#[tokio::test]
 async fn a_host_leaves_with_calls_and_comes_back() {
     let mut lab = Plan::new(3)
         .start_with(|config, _| config.clusters[0] = config.clusters[0].clone().from_file())
