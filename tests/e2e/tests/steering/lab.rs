@@ -84,10 +84,21 @@ impl Lab {
     /// and nothing is counted.
     pub(crate) async fn spread(&self, calls: usize) -> Vec<usize> {
         let held = self.hold(calls).await;
+        self.ended(held).await
+    }
+
+    async fn ended(&self, held: HeldCalls) -> Vec<usize> {
         let shares = self.in_order(&held.shares());
         drop(held);
         nothing_is_outstanding(&self.envoy).await;
         shares
+    }
+
+    /// The same of as many calls as make the shares equal, each of which went to the least loaded.
+    pub(crate) async fn exact_spread(&self, calls: usize) -> Vec<usize> {
+        let held = self.hold(calls).await;
+        held.each_went_to_the_least();
+        self.ended(held).await
     }
 
     /// Metrics of the filter.
@@ -210,6 +221,18 @@ impl HeldCalls {
             *shares.entry(call.server().to_owned()).or_default() += 1;
         }
         shares
+    }
+
+    /// Fails unless each call went where the fewest of those before it were held, whichever worker
+    /// took it. The workers take turns, so none can know by its own counts alone.
+    pub(crate) fn each_went_to_the_least(&self) {
+        let mut shares: Shares = self.shares().into_keys().map(|server| (server, 0)).collect();
+        for (index, call) in self.0.iter().enumerate() {
+            let least = shares.values().min().copied();
+            let before = shares.get_mut(call.server()).unwrap();
+            assert_eq!(Some(*before), least, "call {index} of {:?}", self.0);
+            *before += 1;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ async fn lab(discovery: Value, from_file: bool, present: usize) -> Lab {
 async fn learns_and_spreads_evenly(discovery: Value) -> Lab {
     let lab = lab(discovery, false, 3).await;
     lab.settle().await;
-    assert_eq!(lab.spread(12).await, [4, 4, 4]);
+    assert_eq!(lab.exact_spread(12).await, [4, 4, 4]);
     let counts = lab.counts().await;
     assert!(counts.sum("picks", &[("result", "learn")]) >= 15, "{counts:?}");
     lab.wait_gauge("endpoints_known", 3).await;

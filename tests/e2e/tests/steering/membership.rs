@@ -24,7 +24,7 @@ async fn a_list_in_the_configuration_is_steered_from_the_first_call_on() {
     }});
     let cluster = Cluster::new("greeter", fleet.addresses());
     let lab = Lab::with(fleet, proxy([main_listener(listed)], [cluster])).await;
-    assert_eq!(lab.spread(12).await, [4, 4, 4]);
+    assert_eq!(lab.exact_spread(12).await, [4, 4, 4]);
     assert_eq!(lab.picks("greeter", "override").await, 12);
     assert_eq!(lab.counts().await.sum("picks", &[]), 12);
 }
@@ -51,7 +51,7 @@ async fn the_admin_interface_tells_who_is_there() {
     lab.settle().await;
     lab.wait_gauge("endpoints_known", 3).await;
     lab.wait_gauge("endpoints_eligible", 3).await;
-    assert_eq!(lab.spread(12).await, [4, 4, 4]);
+    assert_eq!(lab.exact_spread(12).await, [4, 4, 4]);
     assert_eq!(lab.counts().await.sum("errors", &[]), 0);
 }
 
@@ -116,7 +116,7 @@ async fn endpoints_may_have_ipv6_addresses() {
     let cluster = Cluster::new("greeter", fleet.addresses());
     let lab = Lab::with(fleet, proxy([main_listener(json!({}))], [cluster])).await;
     lab.settle().await;
-    assert_eq!(lab.spread(9).await, [3, 3, 3]);
+    assert_eq!(lab.exact_spread(9).await, [3, 3, 3]);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn internal_addresses_are_steered_like_any_other() {
     let lab = Lab::with(fleet, config).await;
     lab.settle().await;
     lab.wait_gauge("endpoints_eligible", 3).await;
-    assert_eq!(lab.spread(12).await, [4, 4, 4]);
+    assert_eq!(lab.exact_spread(12).await, [4, 4, 4]);
 }
 
 fn internal_listener(name: &str, cluster: &str) -> Listener {

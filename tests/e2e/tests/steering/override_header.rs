@@ -153,7 +153,7 @@ async fn both_mechanisms_spread_exactly() {
         let config = proxy([listener], [cluster]).mechanism(mechanism);
         let lab = Lab::with(fleet, config).await;
         lab.settle().await;
-        assert_eq!(lab.spread(12).await, [4, 4, 4], "{name}");
+        assert_eq!(lab.exact_spread(12).await, [4, 4, 4], "{name}");
         assert_eq!(lab.counts().await.sum("overrides_refused", &[]), 0, "{name}");
     }
 }
@@ -179,7 +179,7 @@ async fn the_header_may_have_another_name() {
         let config = proxy([listener], [cluster]).mechanism(given);
         let lab = Lab::run(fleet, config, &Options::default()).await;
         lab.settle().await;
-        assert_eq!(lab.spread(12).await, [4, 4, 4], "{name}");
+        assert_eq!(lab.exact_spread(12).await, [4, 4, 4], "{name}");
         let spoofed = naming(mechanism, &lab.fleet.address(0).to_string());
         let reply = call_with(&lab.clients[0], &[(OTHER, &spoofed)]).await;
         assert!(!reply.metadata.contains_key(OTHER), "{name}");

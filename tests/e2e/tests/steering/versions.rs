@@ -97,6 +97,7 @@ async fn steers(version: &str, mechanism: Mechanism, name: &str) {
     lab.settle().await;
     lab.wait_gauge("endpoints_eligible", 3).await;
     let held = lab.hold(12).await;
+    held.each_went_to_the_least();
     assert_eq!(lab.in_order(&held.shares()), [4, 4, 4], "{version} {name}");
     assert_eq!(lab.counts().await.amounts("greeter"), [4_000; 3], "{version} {name}");
 
