@@ -1,12 +1,13 @@
 //! Short calls that keep coming while something happens.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use leastload_fleet::proto::helloworld::HelloRequest;
 use tokio::task::JoinHandle;
+use tonic::{Code, Status};
 
 use crate::{held::Client, wait::eventually};
 
@@ -22,6 +23,7 @@ struct State {
     stop: AtomicBool,
     succeeded: AtomicU64,
     failed: AtomicU64,
+    failures: Mutex<Vec<Status>>,
 }
 
 /// What became of the calls.
@@ -64,6 +66,15 @@ impl Traffic {
         }
     }
 
+    /// Lets the last calls end; panics with the failures where there were any.
+    pub async fn stop_without_failure(self) -> Outcome {
+        let state = Arc::clone(&self.state);
+        let outcome = self.stop().await;
+        let failures = state.failures.lock().expect("no caller panicked");
+        assert!(failures.is_empty(), "{} calls failed: {failures:?}", failures.len());
+        outcome
+    }
+
     /// Lets the last calls end, and tells what became of all.
     pub async fn stop(mut self) -> Outcome {
         self.state.stop.store(true, Ordering::Relaxed);
@@ -85,8 +96,20 @@ async fn call(mut client: Client, state: Arc<State>) {
     while !state.stop.load(Ordering::Relaxed) {
         let end = match client.say_hello(request.clone()).await {
             Ok(_) => &state.succeeded,
-            Err(_) => &state.failed,
+            Err(status) if was_not_sent(&status) => continue,
+            Err(status) => {
+                if let Ok(mut failures) = state.failures.lock() {
+                    failures.push(status);
+                }
+                &state.failed
+            }
         };
         end.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Whether the call was still with the client when its connection ended, because Envoy had said
+/// goodbye on it. The client knows that nobody saw the call, and clients of gRPC repeat it.
+fn was_not_sent(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == "operation was canceled"
 }

@@ -71,8 +71,7 @@ async fn many_short_calls_from_all_sides_leave_nothing_behind() {
     let lab = Plan::new(4).workers(4).start().await;
     let traffic = leastload_e2e::traffic::Traffic::start(&lab.clients, 8);
     traffic.goes_on(3_000).await;
-    let outcome = traffic.stop().await;
-    assert_eq!(outcome.failed, 0);
+    traffic.stop_without_failure().await;
     lab.nothing_is_outstanding().await;
     let steered = lab.counts().await.picks("override");
     assert!(steered >= 3_000, "{steered}");
