@@ -1,14 +1,17 @@
 //! `kill -9` of a server under load, beside Envoy's `LEAST_REQUEST` with the same seeded work.
 
 use leastload_fleet::{
-    config::{Cluster, Listener, grpc_health_check},
+    config::{Cluster, Listener},
     envoy::{Envoy, Options},
     load::{self, Bound, LoadReport, LoadSpec, Method},
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::lab::{Lab, eventually, main_listener, nothing_is_outstanding, proxy, start_servers};
+use crate::lab::{
+    Lab, eventually, main_listener, nothing_is_outstanding, patient_health_check, proxy,
+    start_servers,
+};
 
 const ROUNDS: usize = 3;
 
@@ -16,7 +19,7 @@ const ROUNDS: usize = 3;
 async fn a_killed_server_fails_no_more_calls_than_with_least_request() {
     let fleet = start_servers(4).await;
     let mut cluster = Cluster::new("greeter", fleet.addresses()).lb_policy("LEAST_REQUEST");
-    cluster.health_checks = vec![grpc_health_check("1s")];
+    cluster.health_checks = vec![patient_health_check("1s")];
     let without = proxy([Listener::http("main", "greeter")], [cluster.clone()]);
     let least_request = Envoy::start(&without, &Options::default()).await.unwrap();
     let mut lab = Lab::with(fleet, proxy([main_listener(json!({}))], [cluster])).await;

@@ -10,7 +10,7 @@ use leastload_e2e::{
 };
 pub(crate) use leastload_e2e::{counts::nothing_is_outstanding, wait::eventually};
 use leastload_fleet::{
-    config::{Cluster, EnvoyConfig, Listener, Mechanism, Wasm, merge},
+    config::{Cluster, EnvoyConfig, Listener, Mechanism, Wasm, grpc_health_check, merge},
     envoy::{Envoy, Options},
     fleet::Fleet,
     proto::helloworld::{HelloReply, HelloRequest},
@@ -121,14 +121,19 @@ impl Lab {
         .await;
     }
 
-    /// Waits until a call is served by one of `servers`, by their indices, and by no other.
+    /// Waits until a round of calls is steered without exception, to each of `servers`, by their
+    /// indices, and to no other.
     pub(crate) async fn wait_served_only_by(&self, servers: &[usize]) {
-        let allowed: Vec<_> = servers.iter().map(|i| self.fleet.address(*i).to_string()).collect();
-        eventually(&format!("only {allowed:?} serve"), async || {
-            let shares = call_all(&self.clients, 6 * allowed.len()).await;
-            let right = shares.keys().all(|server| allowed.contains(server))
-                && shares.len() == allowed.len();
-            if right { Ok(()) } else { Err(format!("{shares:?}")) }
+        let wanted: Vec<_> = servers.iter().map(|i| self.fleet.address(*i).to_string()).collect();
+        let round = 6 * wanted.len();
+        eventually(&format!("only {wanted:?} serve"), async || {
+            let before = self.counts().await.picks("override");
+            let shares = call_all(&self.clients, round).await;
+            let steered = self.counts().await.picks("override") - before;
+            let right = shares.keys().all(|server| wanted.contains(server))
+                && shares.len() == wanted.len()
+                && usize::try_from(steered).is_ok_and(|steered| steered >= round);
+            if right { Ok(()) } else { Err((shares, steered)) }
         })
         .await;
     }
@@ -136,6 +141,13 @@ impl Lab {
 
 pub(crate) async fn start_servers(count: usize) -> Fleet {
     Fleet::start_equal(count, &ServerOptions::default()).await.unwrap()
+}
+
+/// A health check that a dead server fails at once, and a slow machine does not.
+pub(crate) fn patient_health_check(interval: &str) -> Value {
+    let mut check = grpc_health_check(interval);
+    check["timeout"] = json!("30s");
+    check
 }
 
 /// `configuration` with a membership that is read more often.

@@ -1,11 +1,12 @@
 //! Where Envoy did not honour an override: every call is served, and the reason is counted.
 
 use leastload_e2e::held::Open;
-use leastload_fleet::config::{Cluster, Endpoint, Mechanism, Route, grpc_health_check};
+use leastload_fleet::config::{Cluster, Endpoint, Mechanism, Route};
 use serde_json::json;
 
 use crate::lab::{
-    Lab, call_all, eventually, main_listener, nothing_is_outstanding, proxy, start_servers,
+    Lab, call_all, eventually, main_listener, nothing_is_outstanding, patient_health_check, proxy,
+    start_servers,
 };
 
 async fn refused(lab: &Lab, reason: &str) -> i64 {
@@ -54,7 +55,7 @@ async fn where_nothing_reads_the_header_the_filter_gives_up_and_warns_once() {
 async fn a_host_that_envoy_found_unhealthy_a_moment_ago_is_ignored() {
     let fleet = start_servers(3).await;
     let mut cluster = Cluster::new("greeter", fleet.addresses());
-    cluster.health_checks = vec![grpc_health_check("0.1s")];
+    cluster.health_checks = vec![patient_health_check("0.1s")];
     let slow = json!({"discovery": {"interval": "1h"}});
     let mut lab = Lab::with(fleet, proxy([main_listener(slow)], [cluster])).await;
     lab.settle().await;
