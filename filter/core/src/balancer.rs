@@ -119,7 +119,11 @@ impl Balancer {
         if core::mem::replace(&mut call.served, true) {
             return None;
         }
-        let mut slot = self.clusters.get(call.cluster.index())?.slot_of(endpoint);
+        let cluster = self.clusters.get(call.cluster.index())?;
+        // The pick may have left the cluster meanwhile, and serve the call to its end.
+        let is_pick = |slot: &u32| cluster.endpoint(*slot).is_some_and(|e| e.name == endpoint);
+        let pick = call.picks.first().copied().filter(is_pick);
+        let mut slot = pick.or_else(|| cluster.slot_of(endpoint));
         if call.teaches {
             slot = self.learn(proxy, call, endpoint, slot);
         }

@@ -176,3 +176,18 @@ fn a_worker_started_anew_steers_from_its_first_request() {
     rig.vms[0] = Balancer::new(99, 0);
     assert_eq!(rig.call(0, "x").0, Verdict::Steer);
 }
+
+#[test]
+fn a_call_counts_to_its_end_on_a_pick_that_left_the_cluster() {
+    let mut rig = Rig::new(1, "{}");
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
+    rig.call(0, "x");
+    rig.ticks(8);
+    let mut call = rig.start(0);
+    rig.admin = Some(admin(&[("10.0.0.2:80", 0, "HEALTHY")]));
+    rig.ticks(8);
+    assert_eq!(rig.served(0, &mut call, "10.0.0.1:80", 1), Some(Fate::Honoured));
+    assert_eq!(rig.proxy.gauge(CLUSTER, 0, 1), 1_000);
+    rig.end(0, call, Ending::Answered);
+    assert_eq!(rig.proxy.leftovers(), []);
+}
