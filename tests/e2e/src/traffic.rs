@@ -7,7 +7,7 @@ use std::sync::{
 
 use leastload_fleet::proto::helloworld::HelloRequest;
 use tokio::task::JoinHandle;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{held::Client, wait::eventually};
 
@@ -71,7 +71,7 @@ impl Traffic {
         let state = Arc::clone(&self.state);
         let outcome = self.stop().await;
         let failures = state.failures.lock().expect("no caller panicked");
-        assert!(failures.is_empty(), "{} calls failed: {failures:?}", failures.len());
+        assert!(failures.is_empty(), "{} calls failed: {:?}", failures.len(), failures.first());
         outcome
     }
 
@@ -96,7 +96,6 @@ async fn call(mut client: Client, state: Arc<State>) {
     while !state.stop.load(Ordering::Relaxed) {
         let end = match client.say_hello(request.clone()).await {
             Ok(_) => &state.succeeded,
-            Err(status) if was_not_sent(&status) => continue,
             Err(status) => {
                 if let Ok(mut failures) = state.failures.lock() {
                     failures.push(status);
@@ -106,10 +105,4 @@ async fn call(mut client: Client, state: Arc<State>) {
         };
         end.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Whether the call was still with the client when its connection ended, because Envoy had said
-/// goodbye on it. The client knows that nobody saw the call, and clients of gRPC repeat it.
-fn was_not_sent(status: &Status) -> bool {
-    status.code() == Code::Cancelled && status.message() == "operation was canceled"
 }

@@ -40,26 +40,34 @@ async fn error_in_trailers_after_messages() {
 
 #[tokio::test]
 async fn reset_before_headers() {
-    // Envoy answers in the server's place.
-    ends(Ending::Reset, Code::Ok, Code::Unavailable).await;
+    ends_somehow(Ending::Reset).await;
 }
 
 #[tokio::test]
 async fn reset_after_headers() {
-    ends(Ending::ResetAfterHeaders, Code::Ok, Code::Internal).await;
+    ends_somehow(Ending::ResetAfterHeaders).await;
 }
 
 #[tokio::test]
 async fn reset_after_messages() {
-    ends(Ending::ResetAfterMessages, Code::Ok, Code::Internal).await;
+    ends_somehow(Ending::ResetAfterMessages).await;
 }
 
 /// An open call that the server ends like that is counted until then. So are unary calls, which
 /// have no such moment to look at.
 async fn ends(ending: Ending, fail: Code, seen: Code) {
+    assert_eq!(ends_with(ending, fail).await, seen);
+}
+
+/// The same without a status from the server; which one Envoy or the client makes up does not
+/// matter here.
+async fn ends_somehow(ending: Ending) {
+    ends_with(ending, Code::Ok).await;
+}
+
+async fn ends_with(ending: Ending, fail: Code) -> Code {
     let lab = lab().await;
     let status = open_and_counted(&lab).await.end_as(ending, fail).await.unwrap_err();
-    assert_eq!(status.code(), seen, "{status:?}");
     lab.nothing_is_outstanding().await;
 
     let before = lab.counts().await.picks("override");
@@ -72,6 +80,7 @@ async fn ends(ending: Ending, fail: Code, seen: Code) {
     let steered = lab.counts().await.picks("override") - before;
     // After a failed call, a server may be set aside, and Envoy chooses: not counted either.
     assert!(steered >= 1, "{steered}");
+    status.code()
 }
 
 #[tokio::test]
