@@ -49,10 +49,16 @@ ensure_cargo() {
     timeout 60 rustup default stable </dev/null >&2 || true
     cargo_is_new_enough cargo && return
   fi
-  apt_install cargo-web rustc-web || apt_install cargo rustc || true
   PATH=/usr/bin:$PATH
   export PATH
+  apt_install cargo-web rustc-web || apt_install cargo rustc || true
   hash -r
+  cargo_is_new_enough cargo && return
+  # Lists that were never updated know the first release only, not the security suite's.
+  if have apt-get && as_root apt-get -o DPkg::Lock::Timeout=300 update >>"$APT_LOG" 2>&1 </dev/null; then
+    apt_install cargo-web rustc-web || true
+    hash -r
+  fi
   cargo_is_new_enough cargo ||
     die "no Rust 1.$RUST_MINOR or newer here and none could be installed: install it with rustup, then run make again."
 }
