@@ -76,6 +76,8 @@ impl Balancer {
         self.presence.ensure(proxy, &mut self.ledger);
         // A worker that was started anew after a crash knows at once what the others know.
         self.follow(proxy);
+        // Nobody asked the admin interface before there was a cluster to ask for.
+        self.upkeep.wait_from(self.now_ms);
     }
 
     /// The cluster's index in the published list.

@@ -65,6 +65,13 @@ impl Upkeep {
         }
     }
 
+    /// Begins to wait for the first reading.
+    pub(super) fn wait_from(&mut self, now_ms: u64) {
+        if self.reads == 0 {
+            self.read_ms = now_ms;
+        }
+    }
+
     /// Whether the admin interface will tell of a cluster of which nothing is known yet.
     pub(super) fn expects_admin(&self, config: &Config, now_ms: u64) -> bool {
         let patient = now_ms.saturating_sub(self.read_ms) <= self.bound_ms();

@@ -191,3 +191,15 @@ fn a_call_counts_to_its_end_on_a_pick_that_left_the_cluster() {
     rig.end(0, call, Ending::Answered);
     assert_eq!(rig.proxy.leftovers(), []);
 }
+
+#[test]
+fn the_first_request_of_a_proxy_that_was_idle_for_long_waits_for_the_admin_interface() {
+    let mut rig = Rig::new(2, "{}");
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
+    rig.ticks(4 * 60);
+    for _ in 0..40 {
+        assert_eq!(rig.call(0, "10.0.0.9:80").0, Verdict::Unknown);
+    }
+    rig.ticks(8);
+    assert_eq!(rig.call(0, "x"), (Verdict::Steer, "10.0.0.1:80".to_owned()));
+}
