@@ -75,7 +75,7 @@ impl Default for DemoSpec {
             measured: Duration::from_secs(8),
             warm_up: Duration::from_secs(2),
             rounds: 3,
-            deadline: Duration::from_secs(8),
+            deadline: Duration::from_secs(12),
             connections: 4,
             envoy: Options::default(),
             seed: 1,
