@@ -44,11 +44,6 @@ impl Presence {
         Self { me, place: None, epoch: 0, beat: 0 }
     }
 
-    /// Whether this VM may count.
-    pub fn is_claimed(&self) -> bool {
-        self.place.is_some()
-    }
-
     /// Claims a record if there is none yet: before the first count. Where it cannot be had (the
     /// table is full), the VM counts for itself alone.
     pub fn ensure(&mut self, proxy: &dyn Proxy, ledger: &mut Ledger) {
