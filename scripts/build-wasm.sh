@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the module by whichever way works on this machine and says which.
 #
-# usage: build-wasm.sh [--features LIST] [--output FILE]
+# usage: build-wasm.sh [--features LIST] [--output FILE] [--package NAME]
 #
+#   --package            another module than ours: one of those that tests load, of any size
 #   LEASTLOAD_TOOLCHAIN  auto (default): the installed toolchain's wasm32-wasip1, added by rustup
 #                        where missing, else the distribution's compiler and std source;
 #                        rustup or distribution: that way only
@@ -18,12 +19,13 @@ MAX_BYTES=300000
 WASM_OPT_FLAGS=(-Oz --enable-bulk-memory --enable-sign-ext --enable-mutable-globals
   --enable-nontrapping-float-to-int --enable-multivalue --enable-reference-types)
 
-features='' output=dist/leastload.wasm
+features='' output=dist/leastload.wasm package=leastload-plugin library=leastload
 while [ $# -gt 0 ]; do
   case $1 in
     --features) features=$2 ;;
     --output) output=$2 ;;
-    *) die "build-wasm.sh does not know '$1': it takes --features LIST and --output FILE." ;;
+    --package) package=$2 library=${2//-/_} MAX_BYTES=5000000 ;;
+    *) die "build-wasm.sh does not know '$1': it takes --features LIST, --output FILE and --package NAME." ;;
   esac
   shift 2
 done
@@ -67,7 +69,7 @@ find_wasm_opt() {
 }
 
 ensure_cargo
-cargo_flags=(build --release --locked --package leastload-plugin --target "$TARGET")
+cargo_flags=(build --release --locked --package "$package" --target "$TARGET")
 [ -z "$features" ] || cargo_flags+=(--features "$features")
 way='' rustflags=()
 case ${LEASTLOAD_TOOLCHAIN:-auto} in
@@ -90,9 +92,9 @@ for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
 done
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="${rustflags[*]}"
 
-say "building leastload.wasm by $way"
+say "building $library.wasm by $way"
 cargo "${cargo_flags[@]}" --target-dir "$target_dir"
-built=$target_dir/$TARGET/release/leastload.wasm
+built=$target_dir/$TARGET/release/$library.wasm
 
 # wasm-opt's answer is kept under the digest of what it was asked, so an unchanged build is instant.
 module=$built note='wasm-opt not found, not needed'

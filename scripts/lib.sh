@@ -3,7 +3,7 @@
 # Source it; it changes nothing by itself.
 
 # The oldest Rust that builds the workspace (rust-version in Cargo.toml), as 1.MINOR.
-RUST_MINOR=88
+RUST_MINOR=95
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'leastload: %s\n' "$*" >&2; exit 1; }

@@ -23,15 +23,20 @@ files() { # files NAME_PATTERN...: ours only
     -o -type f \( "${args[@]:1}" \) -print | sort
 }
 
-native_clippy() { cargo clippy --locked --workspace --exclude leastload-plugin --all-targets -- -D warnings; }
+# Packages that are Wasm modules.
+MODULES=(leastload-plugin leastload-empty leastload-probe)
 
-# For the target it is built for, where its std is here; the lints are the same natively.
-plugin_clippy() {
+native_clippy() {
+  cargo clippy --locked --workspace "${MODULES[@]/#/--exclude=}" --all-targets -- -D warnings
+}
+
+# For the target they are built for, where its std is here; the lints are the same natively.
+modules_clippy() {
   local target=()
   if compgen -G "$(rustc --print target-libdir --target wasm32-wasip1 2>/dev/null)/libstd-*" >/dev/null; then
     target=(--target wasm32-wasip1)
   fi
-  cargo clippy --locked --package leastload-plugin --all-features "${target[@]}" -- -D warnings
+  cargo clippy --locked "${MODULES[@]/#/--package=}" --all-features "${target[@]}" -- -D warnings
 }
 
 shell_scripts() {
@@ -60,7 +65,7 @@ too_long() {
 
 check "rustfmt" cargo fmt --all --check
 check "clippy" native_clippy
-check "clippy of the module" plugin_clippy
+check "clippy of the modules" modules_clippy
 check "shellcheck" shell_check
 check "python syntax" python_syntax
 check "length of files" too_long

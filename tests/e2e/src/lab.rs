@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use crate::{
     counts::{self, Counts},
     held::{Client, Held},
-    module,
     wait::eventually,
 };
 
@@ -49,7 +48,7 @@ impl Plan {
             servers,
             workers: 2,
             mechanism: Mechanism::StatefulSession,
-            module: module::release(),
+            module: leastload_modules::release(),
             configuration: json!({}),
             // A listener that changed says goodbye on more and more of its connections in the course
             // of this time, and clients that then connect anew just when its socket changes hands
@@ -79,7 +78,7 @@ impl Plan {
     /// Takes the module with faults on demand.
     #[must_use]
     pub fn faults(self) -> Self {
-        Self { module: module::with_faults(), ..self }
+        Self { module: leastload_modules::with_faults(), ..self }
     }
 
     /// The filter as planned.

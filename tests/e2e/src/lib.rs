@@ -18,6 +18,5 @@
 pub mod counts;
 pub mod held;
 pub mod lab;
-pub mod module;
 pub mod traffic;
 pub mod wait;

@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, path::PathBuf};
 use leastload_e2e::{
     held::Held,
     lab::{CLUSTER, Lab, Plan, Slots},
-    module,
     traffic::Traffic,
     wait::{PATIENCE, eventually},
 };
@@ -49,7 +48,7 @@ async fn another_configuration_by_the_listeners_file() {
 #[tokio::test]
 async fn another_module_by_the_filters_own_file() {
     let lab = lab_with_filter_from_file().await;
-    let module = Some(module::with_faults());
+    let module = Some(leastload_modules::with_faults());
     let lab = under_load(lab, async |lab| set_wasm(lab, module, json!({})).await, 1_000).await;
     has_faults(&lab).await;
 }
@@ -57,7 +56,7 @@ async fn another_module_by_the_filters_own_file() {
 #[tokio::test]
 async fn another_module_by_the_listeners_file() {
     let lab = lab_with_listeners_from_file().await;
-    let module = Some(module::with_faults());
+    let module = Some(leastload_modules::with_faults());
     let lab = under_load(lab, async |lab| set_listener(lab, module, json!({})).await, 1_000).await;
     has_faults(&lab).await;
 }
@@ -67,7 +66,7 @@ async fn many_configurations_and_modules_in_turn() {
     let lab = lab_with_filter_from_file().await;
     let change = async |lab: &mut Lab| {
         for threshold in 1..6 {
-            let module = (threshold % 2 == 0).then(module::with_faults);
+            let module = (threshold % 2 == 0).then(leastload_modules::with_faults);
             set_wasm(lab, module, json!({"panic_threshold": threshold})).await;
         }
     };

@@ -55,8 +55,7 @@ async fn a_proxy_that_starts_with_a_faulty_configuration_serves_and_says_all_fau
         // Not through the lab's filter, which would mend the interval.
         let mut listener = main_listener(Value::Null);
         listener = listener.with_http(|http| {
-            http.wasm =
-                Some(Wasm::new(leastload_e2e::module::release()).configuration(faulty.clone()));
+            http.wasm = Some(Wasm::new(leastload_modules::release()).configuration(faulty.clone()));
         });
         let lab = Lab::with_one_worker(fleet, proxy([listener], [cluster])).await;
         envoy_balances(&lab).await;
@@ -108,7 +107,7 @@ async fn lab_with_filter_from_file() -> Lab {
 }
 
 async fn by_ecds(lab: &mut Lab, configuration: Value) {
-    let wasm = Wasm::new(leastload_e2e::module::release()).configuration(configuration).from_file();
+    let wasm = Wasm::new(leastload_modules::release()).configuration(configuration).from_file();
     // Refusing it would be an outage for every proxy that starts later.
     assert_eq!(lab.envoy.set_wasm(&wasm).await.unwrap(), Change::Accepted);
 }
@@ -141,7 +140,7 @@ async fn a_faulty_update_of_the_listener_leaves_the_last_good_configuration_in_f
     config.listeners_from_file = true;
     let mut lab = Lab::with(fleet, config).await;
     let set = async |lab: &mut Lab, configuration: Value| {
-        let wasm = Wasm::new(leastload_e2e::module::release()).configuration(configuration);
+        let wasm = Wasm::new(leastload_modules::release()).configuration(configuration);
         let listener = main_listener(Value::Null).with_http(|http| http.wasm = Some(wasm));
         assert_eq!(lab.envoy.set_listeners(vec![listener]).await.unwrap(), Change::Accepted);
         lab.clients = crate::lab::connect(&lab.envoy, "main").await;

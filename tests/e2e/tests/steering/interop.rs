@@ -7,7 +7,7 @@ use std::{
     process::{ChildStdout, Command, Stdio},
 };
 
-use leastload_e2e::{counts::Counts, module::root};
+use leastload_e2e::counts::Counts;
 use leastload_fleet::{
     config::{Cluster, OVERRIDE_HEADER},
     envoy::{Envoy, Options},
@@ -21,7 +21,7 @@ use crate::lab::{
 
 /// A Python with grpcio, made where it is missing.
 fn python() -> PathBuf {
-    let setup = root().join("tests/e2e/interop/setup.sh");
+    let setup = leastload_modules::root().join("tests/e2e/interop/setup.sh");
     let done = Command::new(setup).stdin(Stdio::null()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap().trim().into()
@@ -35,7 +35,8 @@ struct Python {
 
 impl Python {
     fn start(python: &Path, arguments: &[&str]) -> Self {
-        let script = root().join("tests/e2e/interop/greeter.py").display().to_string();
+        let script =
+            leastload_modules::root().join("tests/e2e/interop/greeter.py").display().to_string();
         // Without caches of compiled code in the checkout.
         let mut all = vec!["-B".to_owned(), script];
         all.extend(arguments.iter().map(ToString::to_string));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use leastload_e2e::{
     counts::Counts,
     held::{Client, Held},
-    module,
     wait::PATIENCE,
 };
 pub(crate) use leastload_e2e::{counts::nothing_is_outstanding, wait::eventually};
@@ -171,7 +170,7 @@ pub(crate) fn filter(configuration: Value) -> Wasm {
         Value::Object(_) => quick(&configuration),
         text => text,
     };
-    Wasm::new(module::release()).configuration(configuration)
+    Wasm::new(leastload_modules::release()).configuration(configuration)
 }
 
 /// A listener with the filter, to the cluster `greeter`.

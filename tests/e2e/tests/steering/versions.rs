@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use leastload_e2e::{held::Open, module};
+use leastload_e2e::held::Open;
 use leastload_fleet::{
     config::{Cluster, Mechanism, OVERRIDE_HEADER},
     envoy::{Envoy, Options, VERSIONS},
@@ -29,12 +29,12 @@ const SHIPPED: [&str; 4] = [
 /// A shipped configuration with this machine's module, free ports and, in place of its endpoints,
 /// `servers`.
 pub(crate) fn shipped(file: &str, servers: &[SocketAddr]) -> String {
-    let mut yaml = fs::read_to_string(module::root().join("envoy").join(file)).unwrap();
+    let mut yaml = fs::read_to_string(leastload_modules::root().join("envoy").join(file)).unwrap();
     let mut replace = |what: &str, with: &str| {
         assert!(yaml.contains(what), "{file} has no '{what}'");
         yaml = yaml.replace(what, with);
     };
-    replace("dist/leastload.wasm", module::release().to_str().unwrap());
+    replace("dist/leastload.wasm", leastload_modules::release().to_str().unwrap());
     replace("port_value: 10000", "port_value: 0");
     replace("port_value: 9901", &format!("port_value: {}", free_port()));
     for (port, server) in (50051..).zip(servers) {

@@ -1,4 +1,4 @@
-//! The modules under test: brought up to date by `scripts/build-wasm.sh` once in a test process.
+//! The Wasm modules that tests load: brought up to date by `scripts/build-wasm.sh` once in a test process.
 
 use std::{
     env,
@@ -25,6 +25,23 @@ pub fn with_faults() -> PathBuf {
     MODULE.get_or_init(find).clone()
 }
 
+/// Path of the filter that only reads `:path`: what any Wasm filter costs.
+pub fn empty() -> PathBuf {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| of_tests("empty")).clone()
+}
+
+/// Path of the filter that does what a test tells it.
+pub fn probe() -> PathBuf {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| of_tests("probe")).clone()
+}
+
+fn of_tests(name: &str) -> PathBuf {
+    let (package, output) = (format!("leastload-{name}"), format!("target/{name}.wasm"));
+    built(&output, &["--package", &package])
+}
+
 /// Root of the repository.
 pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,6 +53,10 @@ fn given_or_built(variable: &str, output: &str, arguments: &[&str]) -> PathBuf {
     if let Some(given) = env::var_os(variable) {
         return given.into();
     }
+    built(output, arguments)
+}
+
+fn built(output: &str, arguments: &[&str]) -> PathBuf {
     let _alone = lock();
     let built = Command::new(root().join("scripts/build-wasm.sh"))
         .args(["--output", output])
@@ -52,6 +73,6 @@ fn given_or_built(variable: &str, output: &str, arguments: &[&str]) -> PathBuf {
 fn lock() -> Flock<File> {
     let folder = root().join("target");
     std::fs::create_dir_all(&folder).expect("the folder target can be made");
-    let file = File::create(folder.join("e2e-module.lock")).expect("the lock can be made");
+    let file = File::create(folder.join("module.lock")).expect("the lock can be made");
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).expect("the lock works")
 }

@@ -1,0 +1,1 @@
+//! The same scenarios in `leastload-testhost` and in real Envoys, their traces compared.

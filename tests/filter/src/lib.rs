@@ -1,0 +1,1 @@
+//! The behaviour of the module we ship, callback by callback, and what it costs.

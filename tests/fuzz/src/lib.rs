@@ -1,0 +1,1 @@
+//! What leastload reads from others, fed with anything: bodies of the fuzz targets.
