@@ -11,7 +11,7 @@ use crate::config::Mechanism;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::membership::roster;
-use crate::pick::{self, Best};
+use crate::pick::{Picks, Search};
 use crate::presence::{Presence, Undertaker};
 use crate::proxy::Proxy;
 use crate::records::{Roster, Source, Standing};
@@ -20,8 +20,12 @@ use crate::work::Work;
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
 pub use upkeep::AdminRequest;
 
+use call::Word;
 use cluster::Cluster;
 use upkeep::Upkeep;
+
+/// Where silence was proven to mean that picks are honoured, one in so many is looked at still.
+const VERIFY_ONE_IN: u32 = 16;
 
 /// How a cluster's membership is known at this moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,7 @@ pub struct Balancer {
     ids: HashMap<String, u32>,
     /// The published list of clusters, once it is full.
     all_enlisted: HashMap<String, u32>,
+    search: Search,
 }
 
 impl Balancer {
@@ -68,15 +73,19 @@ impl Balancer {
             clusters: Vec::new(),
             ids: HashMap::new(),
             all_enlisted: HashMap::new(),
+            search: Search::default(),
         }
     }
 
     /// A request arrives: decides, and counts.
     pub fn start(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Call {
-        let mut picks = Vec::new();
         let knowledge = self.knowledge(id, ask);
-        let verdict = self.decide(proxy, id, ask, knowledge, &mut picks);
-        let teaches = knowledge == Knowledge::Learned && picks.is_empty();
+        let (verdict, picks) = self.decide(proxy, id, ask, knowledge);
+        let teaches = knowledge == Knowledge::Learned && picks.first().is_none();
+        let proven = verdict == Verdict::Steer
+            && ask.config.steering.mechanism == Mechanism::StatefulSession
+            && self.clusters.get(id.index()).is_some_and(Cluster::is_proven)
+            && self.rng.u32(..VERIFY_ONE_IN) != 0;
         let mut call = Call {
             cluster: id,
             cost: ask.cost,
@@ -85,8 +94,9 @@ impl Balancer {
             picks,
             teaches,
             served: false,
+            word: if proven { Word::Silence } else { Word::None },
         };
-        if let Some(&slot) = call.picks.first() {
+        if let Some(slot) = call.picks.first() {
             self.count(proxy, &mut call, Some(slot));
             if let Some(endpoint) =
                 self.clusters.get_mut(id.index()).and_then(|c| c.endpoint_mut(slot))
@@ -103,7 +113,7 @@ impl Balancer {
         let cluster = self.clusters.get(call.cluster.index());
         let steered = call.verdict == Verdict::Steer;
         call.picks.iter().filter(move |_| steered).filter_map(move |slot| {
-            cluster.and_then(|c| c.endpoint(*slot)).map(|endpoint| endpoint.name.as_str())
+            cluster.and_then(|c| c.endpoint(slot)).map(|endpoint| endpoint.name.as_str())
         })
     }
 
@@ -122,7 +132,7 @@ impl Balancer {
         let cluster = self.clusters.get(call.cluster.index())?;
         // The pick may have left the cluster meanwhile, and serve the call to its end.
         let is_pick = |slot: &u32| cluster.endpoint(*slot).is_some_and(|e| e.name == endpoint);
-        let pick = call.picks.first().copied().filter(is_pick);
+        let pick = call.picks.first().filter(is_pick);
         let mut slot = pick.or_else(|| cluster.slot_of(endpoint));
         if call.teaches {
             slot = self.learn(proxy, call, endpoint, slot);
@@ -146,10 +156,16 @@ impl Balancer {
             cluster.became_idle(slot, self.upkeep.idle);
         }
         let blamed = at.map_or(counted, |endpoint| cluster.slot_of(endpoint));
-        for slot in call.picks.first().into_iter().chain(blamed.as_ref()) {
-            if let Some(endpoint) = cluster.endpoint_mut(*slot) {
+        for slot in call.picks.first().into_iter().chain(blamed) {
+            if let Some(endpoint) = cluster.endpoint_mut(slot) {
                 endpoint.aside.undecided();
             }
+        }
+        if call.word == Word::Silence
+            && ending == Ending::Answered
+            && let Some(pick) = counted
+        {
+            cluster.heard(pick);
         }
         if let Some(endpoint) = blamed.and_then(|slot| cluster.endpoint_mut(slot)) {
             match ending {
@@ -194,71 +210,79 @@ impl Balancer {
         id: ClusterId,
         ask: Ask<'_>,
         knowledge: Knowledge,
-        picks: &mut Vec<u32>,
-    ) -> Verdict {
-        let Some(cluster) = self.clusters.get_mut(id.index()) else { return Verdict::Unknown };
+    ) -> (Verdict, Picks) {
+        if let Some(left_to_envoy) = self.reason_not_to_pick(id, ask, knowledge) {
+            return (left_to_envoy, Picks::default());
+        }
+        let picks = self.pick(proxy, id, ask);
+        let verdict = match (picks.first(), ask.config.rollout.shadow) {
+            (None, _) => Verdict::Aside,
+            (Some(_), true) => Verdict::Shadow,
+            (Some(_), false) => Verdict::Steer,
+        };
+        (verdict, picks)
+    }
+
+    fn reason_not_to_pick(
+        &mut self,
+        id: ClusterId,
+        ask: Ask<'_>,
+        knowledge: Knowledge,
+    ) -> Option<Verdict> {
+        let Some(cluster) = self.clusters.get(id.index()) else { return Some(Verdict::Unknown) };
         if !ask.settings.enabled {
-            return Verdict::Disabled;
+            return Some(Verdict::Disabled);
         }
         if ask.cost.is_zero() {
-            return Verdict::Excluded;
+            return Some(Verdict::Excluded);
         }
         if cluster.unbalanced {
-            return Verdict::Unbalanced;
+            return Some(Verdict::Unbalanced);
         }
         let told = knowledge == Knowledge::Told;
         if knowledge == Knowledge::Awaited {
-            return Verdict::Unknown;
+            return Some(Verdict::Unknown);
         }
         if !told && !cluster.learned.is_settled() {
-            return match cluster.source {
+            return Some(match cluster.source {
                 Source::Admin | Source::Static => Verdict::Stale,
                 Source::Learned => Verdict::Learn,
                 Source::Unknown => Verdict::Unknown,
-            };
+            });
         }
         if told && cluster.panic {
-            return Verdict::Panic;
+            return Some(Verdict::Panic);
         }
         if percent(&mut self.rng, 100.0 - ask.config.rollout.percent) {
-            return Verdict::Percent;
+            return Some(Verdict::Percent);
         }
         if !told && percent(&mut self.rng, ask.config.discovery.learn_percent) {
-            return Verdict::Learn;
+            return Some(Verdict::Learn);
         }
         if cluster.eligible.is_empty() {
-            return Verdict::Unknown;
+            return Some(Verdict::Unknown);
         }
         if cluster.is_deaf(&mut self.rng) {
-            return Verdict::Deaf;
+            return Some(Verdict::Deaf);
         }
+        None
+    }
+
+    fn pick(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Picks {
+        let Some(cluster) = self.clusters.get(id.index()) else { return Picks::default() };
         let spares = match ask.config.steering.mechanism {
             Mechanism::OverrideHost => ask.config.steering.spares,
             Mechanism::StatefulSession => 0,
         };
-        let mut best = Best::new(1 + spares);
         let (ledger, book, now_ms) = (&mut self.ledger, cluster.book, self.now_ms);
-        let endpoints = &cluster.endpoints;
-        let look = |slot: u32, rng: &mut fastrand::Rng| {
-            let Some(endpoint) = endpoints.get(slot as usize) else { return };
-            if endpoint.aside.allows(now_ms) {
-                let then = ledger.outstanding(proxy, book, slot).milli() + ask.cost.milli();
-                best.offer(slot, then, endpoint.weight, rng);
-            }
+        let floor = |slot: u32| {
+            let endpoint = cluster.endpoint(slot).filter(|e| e.aside.allows(now_ms))?;
+            Some((ledger.own(book, slot).milli() + ask.cost.milli(), endpoint.weight))
         };
-        pick::candidates(
-            &cluster.eligible,
-            &cluster.idle,
-            ask.settings.picker,
-            &mut self.rng,
-            look,
-        );
-        picks.extend(best.slots());
-        match (picks.is_empty(), ask.config.rollout.shadow) {
-            (true, _) => Verdict::Aside,
-            (false, true) => Verdict::Shadow,
-            (false, false) => Verdict::Steer,
-        }
+        let (eligible, idle) = (&cluster.eligible, &cluster.idle);
+        self.search.begin(eligible, idle, ask.settings.picker, &mut self.rng, floor);
+        let work = |slot| ledger.outstanding(proxy, book, slot).milli() + ask.cost.milli();
+        self.search.best(1 + spares, work)
     }
 
     /// What became of a pick, now that `slot` serves.
@@ -269,7 +293,7 @@ impl Balancer {
         slot: Option<u32>,
         attempts: impl FnOnce() -> u64,
     ) -> Option<Fate> {
-        let pick = *call.picks.first()?;
+        let pick = call.picks.first()?;
         let now_ms = self.now_ms;
         let cluster = self.clusters.get_mut(call.cluster.index())?;
         let same = slot == Some(pick);
@@ -277,9 +301,12 @@ impl Balancer {
             return Some(if same { Fate::ShadowSame } else { Fate::ShadowOther });
         }
         if same {
-            cluster.heard();
-            cluster.endpoint_mut(pick)?.refused = 0;
+            cluster.heard(pick);
+            cluster.prove();
             return Some(Fate::Honoured);
+        }
+        if call.word != Word::Another {
+            cluster.doubt();
         }
         let endpoint = cluster.endpoint_mut(pick)?;
         endpoint.aside.failed(now_ms);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leastload_core::balancer::{Ask, Call, Ending};
-use leastload_core::config::{Mechanism, Traffic};
+use leastload_core::config::{Config, Mechanism, Traffic};
 use leastload_core::grpc::{self, Status};
 use leastload_core::work::Work;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -20,6 +20,41 @@ use crate::vm::Vm;
 const CONNECTION_FAILED: u64 = 0x20 | 0x40;
 /// UR: the endpoint reset the stream.
 const RESET_BY_ENDPOINT: u64 = 0x10;
+
+/// What the request costs; `None` where it is not one of those to be balanced. Reading a header
+/// costs a microsecond, so the path is read only where methods have costs. (All headers in one call
+/// would cost no more than two, but the SDK panics on a name that is not UTF-8.)
+fn cost(config: &Config) -> Option<Work> {
+    let is_grpc =
+        || host::request_header("content-type").is_some_and(|value| grpc::is_grpc(&value));
+    if config.traffic == Traffic::Grpc && !is_grpc() {
+        return None;
+    }
+    if config.methods.is_empty() {
+        return Some(Work::ONE);
+    }
+    let path = host::request_header(":path");
+    let method = path.as_deref().and_then(grpc::method_of);
+    Some(method.map_or(Work::ONE, |method| config.methods.cost(method)))
+}
+
+/// Sets the override header, if there is anybody to name.
+fn name_hosts<'a>(vm: &Vm, config: &Config, mut hosts: impl Iterator<Item = &'a str>) {
+    let Some(pick) = hosts.next() else { return };
+    let mut value = vm.value.borrow_mut();
+    value.clear();
+    match config.steering.mechanism {
+        Mechanism::StatefulSession => STANDARD.encode_string(pick, &mut value),
+        Mechanism::OverrideHost => {
+            value.push_str(pick);
+            for spare in hosts {
+                value.push(',');
+                value.push_str(spare);
+            }
+        }
+    }
+    host::set_request_header(&config.steering.header, &value);
+}
 
 /// A request under way.
 pub(crate) struct Request {
@@ -42,38 +77,14 @@ impl Request {
     /// Counts the request and steers it, if it is one of those to be balanced.
     fn route(&mut self, plugin: &Plugin) {
         let config = &plugin.config;
-        let is_grpc =
-            || host::request_header("content-type").is_some_and(|value| grpc::is_grpc(&value));
-        if config.traffic == Traffic::Grpc && !is_grpc() {
-            return;
-        }
+        let Some(cost) = cost(config) else { return };
         let Some(cluster) = host::text(&["xds", "cluster_name"]) else { return };
         let Some(route) = plugin.route(&self.vm, cluster) else { return };
-        let cost = if config.methods.is_empty() {
-            Work::ONE
-        } else {
-            let path = host::request_header(":path");
-            let method = path.as_deref().and_then(grpc::method_of);
-            method.map_or(Work::ONE, |method| config.methods.cost(method))
-        };
         let ask = Ask { config, settings: &route.settings, cost };
         let mut balancer = self.vm.balancer.borrow_mut();
         let call = balancer.start(&self.vm.envoy, route.id, ask);
         self.vm.envoy.count_pick(route.id.index(), &route.cluster, call.verdict());
-        let value = {
-            let mut hosts = balancer.override_hosts(&call);
-            hosts.next().map(|pick| match config.steering.mechanism {
-                Mechanism::StatefulSession => STANDARD.encode(pick),
-                Mechanism::OverrideHost => hosts.fold(pick.to_owned(), |mut list, spare| {
-                    list.push(',');
-                    list.push_str(spare);
-                    list
-                }),
-            })
-        };
-        if let Some(value) = value {
-            host::set_request_header(&config.steering.header, &value);
-        }
+        name_hosts(&self.vm, config, balancer.override_hosts(&call));
         self.call = Some((call, route));
     }
 
@@ -103,11 +114,15 @@ impl HttpContext for Request {
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         let header = &self.plugin.config.steering.header;
         // stateful_session tells the client which host served, where it was not the one asked for.
-        if host::response_header(header).is_some() {
+        let another = host::response_header(header).is_some();
+        if another {
             host::remove_response_header(header);
         }
         let Some((call, route)) = &mut self.call else { return Action::Continue };
         self.answered = true;
+        if another {
+            call.contradict();
+        }
         if call.wants_address()
             && let Some(endpoint) = host::text(&["upstream", "address"])
         {

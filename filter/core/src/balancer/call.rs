@@ -1,6 +1,7 @@
 //! A request as the balancer sees it, and what is said of it.
 
 use crate::config::{ClusterSettings, Config};
+use crate::pick::Picks;
 use crate::work::Work;
 
 /// Index of a cluster in one VM's balancer.
@@ -116,6 +117,17 @@ pub struct Ask<'a> {
     pub cost: Work,
 }
 
+/// What the response's headers say of who serves, before its address is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Nothing that can be relied on.
+    None,
+    /// The pick serves, unless they name another.
+    Silence,
+    /// Another serves.
+    Another,
+}
+
 /// One request under way. It must be given back to [`Balancer::end`] exactly once.
 #[derive(Debug)]
 #[must_use]
@@ -126,11 +138,12 @@ pub struct Call {
     /// The slot that it counts on.
     pub(super) counted: Option<u32>,
     /// The pick, then its spares.
-    pub(super) picks: Vec<u32>,
+    pub(super) picks: Picks,
     /// Envoy chooses, and its choice teaches membership.
     pub(super) teaches: bool,
     /// It is known who serves it.
     pub(super) served: bool,
+    pub(super) word: Word,
 }
 
 impl Call {
@@ -144,8 +157,17 @@ impl Call {
         self.cluster
     }
 
-    /// Whether the address that serves it should be told to [`Balancer::served`].
+    /// The response carries the override header: `stateful_session` sets it where another endpoint
+    /// served than the one asked for.
+    pub fn contradict(&mut self) {
+        self.word = Word::Another;
+    }
+
+    /// Whether the address that serves it should be told to
+    /// [`Balancer::served`](super::Balancer::served).
     pub fn wants_address(&self) -> bool {
-        !matches!(self.verdict, Verdict::Disabled | Verdict::Excluded | Verdict::Unbalanced)
+        let watched =
+            !matches!(self.verdict, Verdict::Disabled | Verdict::Excluded | Verdict::Unbalanced);
+        watched && self.word != Word::Silence
     }
 }

@@ -15,6 +15,9 @@ const DEAF_AFTER: u32 = 32;
 const IGNORED: u32 = 2;
 /// One request in so many still tries an override then.
 const DEAF_TRIAL: u32 = 64;
+/// Picks in a row that must be seen honoured, by the address that served, until the absence of
+/// `stateful_session`'s response header is believed.
+const PROVEN_AFTER: u32 = 32;
 
 /// An endpoint in its slot.
 pub(super) struct Endpoint {
@@ -46,6 +49,8 @@ pub(super) struct Cluster {
     /// How far ignored overrides outweigh honoured ones.
     ignored: u32,
     warned: bool,
+    /// Picks seen honoured since one was silently ignored.
+    honoured: u32,
 }
 
 impl Cluster {
@@ -65,6 +70,7 @@ impl Cluster {
             slots: HashMap::new(),
             ignored: 0,
             warned: false,
+            honoured: 0,
         }
     }
 
@@ -137,9 +143,28 @@ impl Cluster {
         }
     }
 
-    /// An override was honoured.
-    pub(super) fn heard(&mut self) {
+    /// An override to `slot` was honoured.
+    pub(super) fn heard(&mut self, slot: u32) {
         self.ignored = self.ignored.saturating_sub(1);
+        if let Some(endpoint) = self.endpoint_mut(slot) {
+            endpoint.refused = 0;
+        }
+    }
+
+    /// The address that served was the pick's.
+    pub(super) fn prove(&mut self) {
+        self.honoured = self.honoured.saturating_add(1);
+    }
+
+    /// Another endpoint served than the pick, and the response did not say so.
+    pub(super) fn doubt(&mut self) {
+        self.honoured = 0;
+    }
+
+    /// Whether a response that names no other endpoint comes from the pick: the filter that reads
+    /// the header was seen at work. Reading the address of every response costs a microsecond.
+    pub(super) fn is_proven(&self) -> bool {
+        self.honoured >= PROVEN_AFTER
     }
 
     /// An override was ignored. True once, when that becomes a pattern.

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::memory::Memory;
 
 mod membership;
+mod proof;
 
 const CLUSTER: &str = "c";
 

@@ -125,7 +125,8 @@ impl Balancer {
         request
     }
 
-    /// The admin interface answered 200 with `body`, `length` bytes long.
+    /// The admin interface answered 200 with `body`, `length` bytes long. Without effect where the
+    /// question was given up meanwhile.
     ///
     /// # Errors
     /// What is wrong with the body; nothing changes then.
@@ -136,7 +137,14 @@ impl Balancer {
         body: impl Read,
         length: u64,
     ) -> Result<(), admin::ParseError> {
-        let names = enlisted(proxy);
+        if self.upkeep.asked_ms.is_none() {
+            // Given up, or another VM coordinates by now.
+            return Ok(());
+        }
+        let mut names = enlisted(proxy);
+        // The answer may not tell of a cluster that came after the question, which is not to say
+        // that Envoy knows nothing of it. The list only grows at its end.
+        names.truncate(self.upkeep.asked_clusters);
         let wanted: HashMap<String, u32> = names.iter().cloned().zip(0..).collect();
         let answer = match admin::parse(body, &|name| wanted.contains_key(name)) {
             Ok(answer) => answer,
@@ -183,20 +191,21 @@ impl Balancer {
     }
 
     fn coordinate(&mut self, proxy: &dyn Proxy, config: &Config) -> Option<AdminRequest> {
+        let names = enlisted(proxy);
         let Self { undertaker, ledger, .. } = self;
         undertaker.tick(proxy, |epoch| {
-            for name in enlisted(proxy) {
-                let key = records::roster_key(&name);
+            for name in &names {
+                let key = records::roster_key(name);
                 let slots =
                     records::read::<Roster>(proxy, &key).map_or(0, |(r, _)| r.entries.len());
-                let book = ledger.open(&name);
+                let book = ledger.open(name);
                 ledger.zero_other(proxy, book, u32::try_from(slots).unwrap_or(0), epoch);
             }
         });
         let now_ms = self.now_ms;
         if now_ms.saturating_sub(self.upkeep.round_ms) >= ROUND_MS {
             self.upkeep.round_ms = now_ms;
-            self.round(proxy, config);
+            self.round(proxy, config, &names);
         }
         let admin_cluster = config.discovery.admin_cluster.as_deref()?;
         if let Some(asked_ms) = self.upkeep.asked_ms {
@@ -205,7 +214,6 @@ impl Balancer {
             }
             self.admin_failed(proxy, config);
         }
-        let names = enlisted(proxy);
         let newcomers = names.len() > self.upkeep.asked_clusters && !self.upkeep.failing;
         if names.is_empty() || (now_ms < self.upkeep.next_ms && !newcomers) {
             return None;
@@ -216,16 +224,16 @@ impl Balancer {
     }
 
     /// The coordinator's slow work.
-    fn round(&mut self, proxy: &dyn Proxy, config: &Config) {
+    fn round(&mut self, proxy: &dyn Proxy, config: &Config, names: &[String]) {
         let now_ms = self.now_ms;
         let fresh = self.upkeep.is_fresh(now_ms);
-        for (index, name) in enlisted(proxy).into_iter().enumerate() {
-            if !fresh && config.cluster(&name).given.is_some() {
-                publish(proxy, index, &name, &compose(config, &name, None));
+        for (index, name) in names.iter().enumerate() {
+            if !fresh && config.cluster(name).given.is_some() {
+                publish(proxy, index, name, &compose(config, name, None));
             }
-            let key = records::roster_key(&name);
+            let key = records::roster_key(name);
             let Some((roster, _)) = records::read::<Roster>(proxy, &key) else { continue };
-            let book = self.ledger.open(&name);
+            let book = self.ledger.open(name);
             let (mut known, mut eligible, mut work) = (0, 0, 0_u64);
             let mut vacant = Vec::new();
             let gone = slots_of(&mut self.upkeep.gone, index, roster.entries.len());
@@ -243,17 +251,17 @@ impl Balancer {
                 }
             }
             if !vacant.is_empty() {
-                roster::publish(proxy, &name, index, |roster| roster::vacate(roster, &vacant));
+                roster::publish(proxy, name, index, |roster| roster::vacate(roster, &vacant));
             }
             let age_ms = match roster.source() {
                 Source::Admin => now_ms.saturating_sub(self.upkeep.read_ms),
                 Source::Static | Source::Learned | Source::Unknown => 0,
             };
             let eligible = if roster.panic { 0 } else { eligible };
-            proxy.cluster_gauge(&name, ClusterGauge::Known, known);
-            proxy.cluster_gauge(&name, ClusterGauge::Eligible, eligible);
-            proxy.cluster_gauge(&name, ClusterGauge::Outstanding, work);
-            proxy.cluster_gauge(&name, ClusterGauge::Age, age_ms);
+            proxy.cluster_gauge(name, ClusterGauge::Known, known);
+            proxy.cluster_gauge(name, ClusterGauge::Eligible, eligible);
+            proxy.cluster_gauge(name, ClusterGauge::Outstanding, work);
+            proxy.cluster_gauge(name, ClusterGauge::Age, age_ms);
         }
     }
 

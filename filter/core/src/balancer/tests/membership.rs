@@ -203,3 +203,45 @@ fn the_first_request_of_a_proxy_that_was_idle_for_long_waits_for_the_admin_inter
     rig.ticks(8);
     assert_eq!(rig.call(0, "x"), (Verdict::Steer, "10.0.0.1:80".to_owned()));
 }
+
+/// Ticks until the admin interface is asked; the answer is still to come.
+fn ask(rig: &mut Rig) {
+    let asks = |rig: &mut Rig| {
+        rig.now_ms += 250;
+        rig.vms[0].tick(&rig.proxy, &rig.config, rig.now_ms).is_some()
+    };
+    assert!((0..10).any(|_| asks(rig)));
+}
+
+#[test]
+fn a_cluster_that_came_after_the_question_waits_for_the_next_answer() {
+    let mut rig = Rig::new(1, "{}");
+    rig.call(0, "x");
+    ask(&mut rig);
+    let late = rig.start_at(0, "late", Work::ONE);
+    rig.vms[0].end(&rig.proxy, late, Ending::Undecided, None);
+    let body = admin(&[("10.0.0.1:80", 0, "HEALTHY")]);
+    let length = body.len() as u64;
+    rig.vms[0].admin_answered(&rig.proxy, &rig.config, body.as_bytes(), length).unwrap();
+    assert_eq!(rig.call(0, "x").0, Verdict::Steer);
+    let late = rig.start_at(0, "late", Work::ONE);
+    assert_eq!(late.verdict(), Verdict::Unknown, "not taken for one that Envoy says nothing of");
+    rig.vms[0].end(&rig.proxy, late, Ending::Undecided, None);
+    rig.admin = Some(body.replace("\"c\"", "\"late\""));
+    rig.ticks(2);
+    let late = rig.start_at(0, "late", Work::ONE);
+    assert_eq!(late.verdict(), Verdict::Steer, "asked for at once");
+    rig.vms[0].end(&rig.proxy, late, Ending::Undecided, None);
+}
+
+#[test]
+fn an_answer_that_came_too_late_changes_nothing() {
+    let mut rig = Rig::new(1, "{}");
+    rig.call(0, "x");
+    ask(&mut rig);
+    rig.vms[0].admin_failed(&rig.proxy, &rig.config);
+    let body = admin(&[("10.0.0.1:80", 0, "HEALTHY")]);
+    let length = body.len() as u64;
+    rig.vms[0].admin_answered(&rig.proxy, &rig.config, body.as_bytes(), length).unwrap();
+    assert_ne!(rig.call(0, "x").0, Verdict::Steer);
+}
