@@ -95,6 +95,10 @@ export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="${rustflags[*]}"
 say "building $library.wasm by $way"
 cargo "${cargo_flags[@]}" --target-dir "$target_dir"
 built=$target_dir/$TARGET/release/$library.wasm
+if [ "$package" = leastload-plugin ]; then
+  python3 -B scripts/trim_wasm.py "$built" "$built.trimmed"
+  built=$built.trimmed
+fi
 
 # wasm-opt's answer is kept under the digest of what it was asked, so an unchanged build is instant.
 module=$built note='wasm-opt not found, not needed'
