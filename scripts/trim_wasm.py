@@ -18,7 +18,7 @@ UNUSED = """
 request_body request_trailers request_metadata response_body response_metadata
 new_connection downstream_data downstream_connection_close upstream_data upstream_connection_close
 queue_ready grpc_receive grpc_receive_initial_metadata grpc_receive_trailing_metadata grpc_close
-foreign_function
+foreign_function done
 """
 DROPPED = {f"proxy_on_{name}" for name in UNUSED.split()}
 EXPORTS = 7

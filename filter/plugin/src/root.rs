@@ -143,10 +143,12 @@ impl Context for Root {
             log::warn!("leastload: Envoy's admin interface: {error}");
         }
     }
+}
 
-    fn on_done(&mut self) -> bool {
+/// Not `on_done`, which Envoy would then call for every request too.
+impl Drop for Root {
+    fn drop(&mut self) {
         self.vm.leave();
-        true
     }
 }
 
