@@ -55,6 +55,7 @@ impl Aside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test;
 
     #[test]
     fn a_failure_sets_aside_and_trials_go_one_at_a_time() {

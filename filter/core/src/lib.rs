@@ -9,6 +9,12 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+// What `#[test]` is in a test module that says `use crate::test`: wasm-bindgen's where node runs it.
+#[cfg(all(test, not(target_os = "unknown")))]
+use std::prelude::v1::test;
+#[cfg(all(test, target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 pub mod aside;
 pub mod balancer;
 pub mod config;

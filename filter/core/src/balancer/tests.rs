@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::config::Config;
 use crate::memory::Memory;
+use crate::test;
 
 mod membership;
 mod proof;

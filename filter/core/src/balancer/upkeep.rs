@@ -378,6 +378,7 @@ fn admin_path(names: &[String], admin_cluster: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::admin_path;
+    use crate::test;
 
     #[test]
     fn the_admin_interface_is_asked_for_the_clusters_in_use() {

@@ -2,6 +2,7 @@ mod faults;
 mod robustness;
 
 use super::*;
+use crate::test;
 use serde_json::{Value, json};
 
 const DOCS: &str = include_str!("../../../../docs/configuration.md");

@@ -57,6 +57,7 @@ fn percent(part: usize, whole: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test;
     use proptest::prelude::*;
 
     /// Hosts from a picture: each word is a priority level from 0 on, each letter a host of it:

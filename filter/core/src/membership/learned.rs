@@ -83,6 +83,7 @@ impl Learned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test;
 
     #[test]
     fn steering_waits_until_newcomers_have_become_unlikely() {

@@ -3,6 +3,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::*;
+use crate::test;
 
 const ALL: Picker = Picker { scan_limit: 1_000, samples: 8, idle: 0 };
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::*;
 use crate::lease::Lease;
 use crate::memory::Memory;
+use crate::test;
 use crate::work::Work;
 
 const CLUSTER: &str = "c";

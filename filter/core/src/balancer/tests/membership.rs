@@ -3,6 +3,7 @@
 use super::*;
 use crate::membership::roster;
 use crate::records;
+use crate::test;
 
 #[test]
 fn membership_is_read_once_for_all_and_followed() {

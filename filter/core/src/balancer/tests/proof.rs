@@ -1,6 +1,7 @@
 //! When the address that served is read, and when its absence from the response is believed.
 
 use super::*;
+use crate::test;
 
 /// One request that is steered and served as Envoy with `stateful_session` would have it: by the
 /// pick, or by `other`, which the response then names. Whether the address was asked for.

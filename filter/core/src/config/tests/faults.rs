@@ -1,6 +1,7 @@
 //! What an operator is told.
 
 use super::*;
+use crate::test;
 
 #[test]
 fn all_faults_are_told_at_once() {

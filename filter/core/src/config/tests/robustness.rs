@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::test;
 
 fn any_json() -> impl Strategy<Value = Value> {
     let names: Vec<String> = each_field()

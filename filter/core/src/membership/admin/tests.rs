@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::test;
 
 /// Real answers of Envoy, shortened, as JSON and as text. EDS statuses, priorities, IPv6, internal
 /// addresses, pipes, active health checks (failing, degraded, timed out, pending, removed while
