@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-e2e lint fmt clean
+.PHONY: help build demo test test-core test-wasm test-e2e lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ test: ## Every test, end to end in real Envoys too
 
 test-core: ## The tests of filter/core alone: seconds
 	@$(CARGO) test --locked --package leastload-core
+
+test-wasm: ## The tests of filter/core in WebAssembly, in node
+	@scripts/setup.sh test-wasm
+	@scripts/test-wasm.sh
 
 test-e2e: ## The tests in real Envoys alone
 	@scripts/setup.sh test

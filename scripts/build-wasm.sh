@@ -4,9 +4,7 @@
 # usage: build-wasm.sh [--features LIST] [--output FILE] [--package NAME]
 #
 #   --package            another module than ours: one of those that tests load, of any size
-#   LEASTLOAD_TOOLCHAIN  auto (default): the installed toolchain's wasm32-wasip1, added by rustup
-#                        where missing, else the distribution's compiler and std source;
-#                        rustup or distribution: that way only
+#   LEASTLOAD_TOOLCHAIN  auto (default), rustup or distribution: see use_wasm_rust in lib.sh
 #   LEASTLOAD_WASM_OPT   auto (default): wasm-opt where one is found; off; or the path of one
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,35 +28,6 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-has_target() { compgen -G "$(rustc --print target-libdir --target $TARGET 2>/dev/null)/libstd-*" >/dev/null; }
-
-# The installed toolchain, with rustup's help where its std for the target is missing.
-use_installed() {
-  if ! has_target; then
-    have rustup && timeout 60 rustup target add $TARGET </dev/null >&2 && has_target || return 1
-  fi
-  way="$(rustc --version | cut -d' ' -f1,2) with its own $TARGET"
-}
-
-# Debian's compiler, and std built from the source packaged with it (their versions must match).
-use_distribution() {
-  local missing=() file package version
-  while read -r file package; do
-    compgen -G "$file" >/dev/null || missing+=("$package")
-  done <<<"/usr/bin/rustc rustc-web
-/usr/lib/rustlib/src/rust/library/std/Cargo.toml rust-web-src
-/usr/lib/wasm32-wasi/libc.a wasi-libc
-/usr/bin/wasm-ld lld"
-  if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}" || return 1; fi
-  # Cargo hands the compiler's own version of std to -Zbuild-std, which only this variable allows.
-  export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
-  version=$($RUSTC --version | cut -d' ' -f1,2)
-  way="the distribution's $version, with std built from its source"
-  cargo_flags+=('-Zbuild-std=std,panic_abort')
-  export CARGO_TARGET_WASM32_WASIP1_LINKER=/usr/bin/wasm-ld
-  rustflags+=(-Clinker-flavor=wasm-ld -Clink-self-contained=no -Lnative=/usr/lib/wasm32-wasi)
-}
-
 find_wasm_opt() {
   case ${LEASTLOAD_WASM_OPT:-auto} in
     off) return 1 ;;
@@ -69,16 +38,9 @@ find_wasm_opt() {
 }
 
 ensure_cargo
-cargo_flags=(build --release --locked --package "$package" --target "$TARGET")
+use_wasm_rust $TARGET
+cargo_flags+=(--release --locked --package "$package" --target "$TARGET")
 [ -z "$features" ] || cargo_flags+=(--features "$features")
-way='' rustflags=()
-case ${LEASTLOAD_TOOLCHAIN:-auto} in
-  auto) use_installed || use_distribution || true ;;
-  rustup) use_installed || true ;;
-  distribution) use_distribution || true ;;
-  *) die "LEASTLOAD_TOOLCHAIN is auto, rustup or distribution, not '$LEASTLOAD_TOOLCHAIN'." ;;
-esac
-[ -n "$way" ] || die "no Rust here can build for $TARGET: run 'rustup target add $TARGET', or on Debian 'apt-get install rustc-web rust-web-src wasi-libc lld' (apt's own words, if it ran: $APT_LOG), then make build again."
 
 # The same bytes wherever the checkout and the crates lie, and whatever flags the caller uses.
 # A variant with other features has its own folder, so that it and the release do not undo each
@@ -93,7 +55,7 @@ done
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="${rustflags[*]}"
 
 say "building $library.wasm by $way"
-cargo "${cargo_flags[@]}" --target-dir "$target_dir"
+cargo build "${cargo_flags[@]}" --target-dir "$target_dir"
 built=$target_dir/$TARGET/release/$library.wasm
 if [ "$package" = leastload-plugin ]; then
   python3 -B scripts/trim_wasm.py "$built" "$built.trimmed"

@@ -62,3 +62,45 @@ ensure_cargo() {
   cargo_is_new_enough cargo ||
     die "no Rust 1.$RUST_MINOR or newer here and none could be installed: install it with rustup, then run make again."
 }
+
+# has_std TARGET: is the compiler's standard library for it here?
+has_std() { compgen -G "$(rustc --print target-libdir --target "$1" 2>/dev/null)/libstd-*" >/dev/null; }
+
+# use_wasm_rust TARGET: a compiler for it, the way LEASTLOAD_TOOLCHAIN says (auto where unset):
+#   rustup        the installed toolchain, its std for the target added by rustup where missing
+#   distribution  Debian's compiler, with std built from the source packaged with it
+#   auto          the first, else the second
+# Leaves the way in $way, and in cargo_flags and rustflags what cargo must be told.
+use_wasm_rust() {
+  way='' cargo_flags=() rustflags=()
+  case ${LEASTLOAD_TOOLCHAIN:-auto} in
+    auto) use_installed_rust "$1" || use_packaged_rust "$1" || true ;;
+    rustup) use_installed_rust "$1" || true ;;
+    distribution) use_packaged_rust "$1" || true ;;
+    *) die "LEASTLOAD_TOOLCHAIN is auto, rustup or distribution, not '$LEASTLOAD_TOOLCHAIN'." ;;
+  esac
+  [ -n "$way" ] || die "no Rust here can build for $1: run 'rustup target add $1', or on Debian 'apt-get install rustc-web rust-web-src wasi-libc lld' (apt's own words, if it ran: $APT_LOG), then try again."
+}
+
+use_installed_rust() {
+  if ! has_std "$1"; then
+    have rustup && timeout 60 rustup target add "$1" </dev/null >&2 && has_std "$1" || return 1
+  fi
+  way="$(rustc --version | cut -d' ' -f1,2) with its own $1"
+}
+
+use_packaged_rust() {
+  local missing=() file package variable=${1//-/_}
+  while read -r file package; do
+    [ -e "$file" ] || missing+=("$package")
+  done <<<"/usr/bin/rustc rustc-web
+/usr/lib/rustlib/src/rust/library/std/Cargo.toml rust-web-src
+/usr/lib/wasm32-wasi/libc.a wasi-libc
+/usr/bin/wasm-ld lld"
+  if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}" || return 1; fi
+  # Cargo hands the compiler's own version of std to -Zbuild-std, which only this variable allows.
+  export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "CARGO_TARGET_${variable^^}_LINKER=/usr/bin/wasm-ld"
+  way="the distribution's $($RUSTC --version | cut -d' ' -f1,2), with std built from its source"
+  cargo_flags+=('-Zbuild-std=std,panic_abort')
+  rustflags+=(-Clinker-flavor=wasm-ld -Clink-self-contained=no -Lnative=/usr/lib/wasm32-wasi)
+}

@@ -33,9 +33,7 @@ native_clippy() {
 # For the target they are built for, where its std is here; the lints are the same natively.
 modules_clippy() {
   local target=()
-  if compgen -G "$(rustc --print target-libdir --target wasm32-wasip1 2>/dev/null)/libstd-*" >/dev/null; then
-    target=(--target wasm32-wasip1)
-  fi
+  if has_std wasm32-wasip1; then target=(--target wasm32-wasip1); fi
   cargo clippy --locked "${MODULES[@]/#/--package=}" --all-features "${target[@]}" -- -D warnings
 }
 
