@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a task needs and this machine lacks; where all is there it only looks.
 #
-# usage: setup.sh build|demo|test|test-wasm|lint
+# usage: setup.sh build|demo|test|test-wasm|bench|lint
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -44,11 +44,11 @@ task=${1:-}
 need_base
 case $task in
   build) ;;
-  demo) need_python_packages ;;
+  demo | bench) need_python_packages ;;
   test) need_python_packages; need_browser; need nodejs have node ;;
   test-wasm) need nodejs have node ;;
   lint) need shellcheck have shellcheck ;;
-  *) die "setup.sh takes build, demo, test, test-wasm or lint, not '$task'." ;;
+  *) die "setup.sh takes build, demo, test, test-wasm, bench or lint, not '$task'." ;;
 esac
 if [ ${#packages[@]} -gt 0 ]; then
   apt_install "${packages[@]}" ||

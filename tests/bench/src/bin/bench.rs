@@ -1,0 +1,137 @@
+//! `make bench`: what leastload costs.
+
+use std::{env, fs, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+use leastload_bench::{
+    arm::{Arm, Modules},
+    machine::Machine,
+    micro,
+    report::{Comparison, Report},
+    run::{self, Plan},
+    servers,
+};
+use leastload_fleet::{Error, Result, envoy};
+use tokio::task::LocalSet;
+
+/// CPU per request in real Envoys: ours beside Envoy's own balancers and an empty Wasm filter.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Numbers of servers, each a comparison of its own: 3,10,100,1000.
+    #[arg(long, value_delimiter = ',', default_value = "10")]
+    endpoints: Vec<usize>,
+    /// Numbers of Envoy's workers, each a comparison of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    workers: Vec<u32>,
+    /// Also those arms that show where the cost comes from.
+    #[arg(long)]
+    extras: bool,
+    /// Measurements of each arm.
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Requests of a measurement.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    requests: u64,
+    /// Requests before each measurement.
+    #[arg(long, default_value_t = 1_000)]
+    warm_up: u64,
+    /// HTTP/2 connections to each Envoy.
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Requests under way at a time.
+    #[arg(long, default_value_t = 128)]
+    streams: usize,
+    /// Of the order of the arms in each round.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Leave it to the kernel who runs on which core.
+    #[arg(long)]
+    no_pin: bool,
+    /// Envoy's release.
+    #[arg(long, default_value = envoy::DEFAULT_VERSION)]
+    envoy: String,
+    /// Folder with the results of the benchmarks of core.
+    #[arg(long, default_value = "target/criterion")]
+    criterion: PathBuf,
+    /// Where the JSON goes.
+    #[arg(long, default_value = "dist/bench/bench.json")]
+    output: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The servers, as a process of their own.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        endpoints: usize,
+    },
+}
+
+// One thread: what the client needs is little, and more threads would move about.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::Serve { endpoints }) => servers::serve(endpoints).await,
+        None => LocalSet::new().run_until(bench(arguments)).await,
+    };
+    // Returning would wait for reads of standard input.
+    std::process::exit(match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            1
+        }
+    })
+}
+
+async fn bench(arguments: Arguments) -> Result<()> {
+    let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
+    let modules = Modules { leastload: &leastload, empty: &empty };
+    let program = env::current_exe().map_err(Error::io("find own binary"))?;
+    let mut arms = Arm::USUAL.to_vec();
+    if arguments.extras {
+        arms.extend(Arm::EXTRA);
+        arms.sort_unstable();
+    }
+    let mut report = Report {
+        machine: Machine::look(&arguments.envoy, &leastload, &empty)?,
+        comparisons: Vec::new(),
+        micro: micro::read(&arguments.criterion),
+    };
+    for &workers in &arguments.workers {
+        for &endpoints in &arguments.endpoints {
+            let plan = Plan {
+                arms: arms.clone(),
+                endpoints,
+                workers,
+                rounds: arguments.rounds,
+                requests: arguments.requests,
+                warm_up: arguments.warm_up,
+                connections: arguments.connections,
+                streams: arguments.streams,
+                idle_ms: 3_000,
+                seed: arguments.seed,
+                pin: !arguments.no_pin,
+                envoy: arguments.envoy.clone(),
+            };
+            let say = |what: &str| eprintln!("{endpoints} endpoints, {workers} workers: {what}");
+            report
+                .comparisons
+                .push(Comparison::new(run::run(&plan, modules, &program, say).await?));
+        }
+    }
+    print!("{}", report.text());
+    if let Some(folder) = arguments.output.parent() {
+        fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))?;
+    }
+    let json = serde_json::to_string_pretty(&report)
+        .map_err(|error| Error::Argument(error.to_string()))?;
+    let place = arguments.output.display();
+    fs::write(&arguments.output, json).map_err(Error::io(format!("write {place}")))?;
+    println!("every round: {place}");
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The client: a closed loop of unary gRPC calls, always the same number at once. With it Envoy
+//! finds about the same number of requests at each wake-up in every arm; its cost per request
+//! depends on that number more than on any filter.
+
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use leastload_fleet::{Error, Result};
+use tokio::{
+    net::TcpStream,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::servers::EMPTY_MESSAGE;
+
+/// What is called.
+const METHOD: &str = "http://greeter/helloworld.Greeter/SayHello";
+/// Time for one measurement; a call that hangs must not hang the benchmark.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a run of requests came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sent {
+    /// Calls that ended with gRPC status 0.
+    pub ok: u64,
+    /// All others.
+    pub failed: u64,
+    /// From the first call's start to the last one's end.
+    pub took: Duration,
+}
+
+/// HTTP/2 connections to one Envoy.
+#[derive(Debug)]
+pub struct Client {
+    connections: Vec<(SendRequest<Bytes>, JoinHandle<()>)>,
+    streams: usize,
+}
+
+impl Client {
+    /// Connects; `streams` calls will be under way at a time, spread evenly over `connections`.
+    ///
+    /// # Errors
+    /// When a connection cannot be made.
+    pub async fn connect(to: SocketAddr, connections: usize, streams: usize) -> Result<Self> {
+        let mut made = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let stream = TcpStream::connect(to).await.map_err(Error::io(format!("reach {to}")))?;
+            stream.set_nodelay(true).map_err(Error::io("set TCP_NODELAY"))?;
+            let (sender, connection) = h2::client::handshake(stream)
+                .await
+                .map_err(|error| Error::Child(format!("no HTTP/2 with {to}: {error}")))?;
+            // How it ended shows in the calls.
+            let driver = tokio::spawn(async { drop(connection.await) });
+            made.push((sender, driver));
+        }
+        Ok(Self { connections: made, streams })
+    }
+
+    /// Makes `count` calls, each stream sending its next when its last has been answered.
+    ///
+    /// Must run in a [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When they have not all ended within two minutes.
+    pub async fn send(&self, count: u64) -> Result<Sent> {
+        let left = Rc::new(Cell::new(count));
+        let start = Instant::now();
+        let mut streams = JoinSet::new();
+        let senders = self.connections.iter().map(|(sender, _)| sender).cycle();
+        for sender in senders.take(self.streams) {
+            streams.spawn_local(stream(sender.clone(), request(), Rc::clone(&left)));
+        }
+        let mut sent = Sent::default();
+        let all = async {
+            while let Some(ended) = streams.join_next().await {
+                let (ok, failed) = ended.map_err(|error| Error::Child(error.to_string()))?;
+                sent.ok += ok;
+                sent.failed += failed;
+            }
+            Ok::<(), Error>(())
+        };
+        tokio::time::timeout(PATIENCE, all)
+            .await
+            .map_err(|_| Error::Timeout(format!("{count} calls within {PATIENCE:?}")))??;
+        Ok(Sent { took: start.elapsed(), ..sent })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        for (_, driver) in &self.connections {
+            driver.abort();
+        }
+    }
+}
+
+/// Counts of good and failed calls.
+async fn stream(
+    mut sender: SendRequest<Bytes>,
+    template: Request<()>,
+    left: Rc<Cell<u64>>,
+) -> (u64, u64) {
+    let (mut ok, mut failed) = (0, 0);
+    while left.get() > 0 {
+        left.set(left.get() - 1);
+        let Ok(ready) = sender.ready().await else {
+            // The connection is gone, and with it this stream.
+            return (ok, failed + 1);
+        };
+        sender = ready;
+        match call(&mut sender, template.clone()).await {
+            Some(()) => ok += 1,
+            None => failed += 1,
+        }
+    }
+    (ok, failed)
+}
+
+/// `Some` if the call ended with status 0.
+async fn call(sender: &mut SendRequest<Bytes>, request: Request<()>) -> Option<()> {
+    let (response, mut body) = sender.send_request(request, false).ok()?;
+    body.send_data(Bytes::from_static(EMPTY_MESSAGE), true).ok()?;
+    let response = response.await.ok()?;
+    let fine = response.status() == StatusCode::OK;
+    let mut body = response.into_body();
+    let mut length = 0;
+    while let Some(data) = body.data().await {
+        let data = data.ok()?;
+        length += data.len();
+        body.flow_control().release_capacity(data.len()).ok()?;
+    }
+    let trailers = body.trailers().await.ok()??;
+    let status = trailers.get("grpc-status")?.as_bytes();
+    (fine && status == b"0" && length == EMPTY_MESSAGE.len()).then_some(())
+}
+
+/// What a gRPC client sends.
+fn request() -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = Uri::from_static(METHOD);
+    let headers = request.headers_mut();
+    headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    headers.insert("te", HeaderValue::from_static("trailers"));
+    headers.insert("user-agent", HeaderValue::from_static("leastload-bench"));
+    request
+}

@@ -1,0 +1,77 @@
+//! Every arm with a few requests: the report has them all, and the counts are right. No figure
+//! that depends on time is looked at.
+
+use std::path::Path;
+
+use leastload_bench::{
+    arm::{Arm, Modules},
+    machine::Machine,
+    report::{Comparison, Report},
+    run::{Plan, run},
+};
+use tokio::task::LocalSet;
+
+const ROUNDS: usize = 2;
+
+fn plan() -> Plan {
+    let mut arms = Arm::USUAL.to_vec();
+    arms.extend(Arm::EXTRA);
+    Plan {
+        arms,
+        endpoints: 3,
+        workers: 1,
+        rounds: ROUNDS as u64,
+        requests: 300,
+        warm_up: 20,
+        connections: 2,
+        streams: 8,
+        idle_ms: 50,
+        seed: 7,
+        pin: true,
+        envoy: leastload_fleet::envoy::DEFAULT_VERSION.into(),
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn all_arms_are_measured_and_steer_where_they_should() {
+    let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
+    let modules = Modules { leastload: &leastload, empty: &empty };
+    let program = Path::new(env!("CARGO_BIN_EXE_bench"));
+    let plan = plan();
+    let comparing = run(&plan, modules, program, |_| {});
+    let comparison = Comparison::new(LocalSet::new().run_until(comparing).await.unwrap());
+
+    assert_eq!(comparison.rows.len(), plan.arms.len());
+    for (row, arm) in comparison.rows.iter().zip(&plan.arms) {
+        assert_eq!(row.arm, *arm);
+        let samples = &comparison.outcome.samples[arm];
+        assert_eq!(samples.len(), ROUNDS, "{arm:?}");
+        assert!(samples.iter().all(|sample| sample.cpu_us > 0.0 && sample.rate > 0.0), "{arm:?}");
+        // The learning is over after the warm-up: every single request is steered.
+        assert_eq!(row.steered, arm.steers().then_some(1.0), "{arm:?}");
+    }
+    let reference = comparison.rows.iter().find(|row| row.arm == Arm::REFERENCE).unwrap();
+    assert_eq!((reference.ratio.low, reference.ratio.high), (1.0, 1.0));
+
+    let machine = Machine::look(&plan.envoy, &leastload, &empty).unwrap();
+    let report = Report { machine, comparisons: vec![comparison], micro: Vec::new() };
+    let text = report.text();
+    for arm in &plan.arms {
+        assert!(text.contains(arm.title()), "no {arm:?} in\n{text}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    let samples = &json["comparisons"][0]["outcome"]["samples"];
+    assert_eq!(samples["stateful_session"].as_array().map(Vec::len), Some(ROUNDS), "{json}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_envoy_that_fails_calls_ends_the_run() {
+    let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
+    let modules = Modules { leastload: &leastload, empty: &empty };
+    // Nothing listens behind this one: every call is answered 503.
+    let plan = Plan { arms: vec![Arm::Empty], endpoints: 0, ..plan() };
+    let program = Path::new(env!("CARGO_BIN_EXE_bench"));
+    let comparing = run(&plan, modules, program, |_| {});
+    let error = LocalSet::new().run_until(comparing).await.unwrap_err().to_string();
+    assert!(error.contains("500 of 500 calls failed"), "{error}");
+}
