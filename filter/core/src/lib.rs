@@ -28,4 +28,5 @@ pub mod pick;
 pub mod presence;
 pub mod proxy;
 pub mod records;
+pub mod report;
 pub mod work;
