@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 
 use super::admin::{Cluster, Host};
 use super::eligible::{Verdict, eligible};
+use crate::config::is_endpoint;
 use crate::proxy::Proxy;
 use crate::records::{self, CLUSTERS, Clusters, Entry, Roster, STATE, Source, Standing, State};
 
@@ -97,8 +98,10 @@ pub fn merge(roster: &mut Roster, listing: &Listing) -> bool {
     bump(roster, &before)
 }
 
-/// Adds an endpoint that was learned, and lets go of those that were forgotten.
+/// Adds an endpoint that was learned, and lets go of those that were forgotten. One that no header
+/// can name, such as a Unix socket with a comma in its path, is not learned.
 pub fn learn(roster: &mut Roster, seen: Option<&str>, forgotten: &[&str]) -> bool {
+    let seen = seen.filter(|seen| is_endpoint(seen));
     let is = |entry: &Entry, standing| entry.standing() == standing;
     let known = seen.is_none_or(|seen| {
         roster.entries.iter().any(|entry| entry.endpoint == seen && is(entry, Standing::Eligible))
