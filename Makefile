@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-wasm test-e2e bench lint fmt clean
+.PHONY: help build demo test test-core test-wasm test-e2e fuzz bench lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,10 @@ test-e2e: ## The tests in real Envoys alone
 	@scripts/setup.sh test
 	@scripts/build-wasm.sh
 	@$(CARGO) test --locked --package leastload-e2e
+
+fuzz: ## Fuzz what is read from others, FUZZ_SECONDS=60 for each target
+	@scripts/setup.sh build
+	@scripts/fuzz.sh
 
 bench: ## CPU per request in real Envoys and time per pick in core, beside the targets
 	@scripts/setup.sh bench

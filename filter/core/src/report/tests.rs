@@ -2,6 +2,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use proptest::prelude::*;
 
 use super::*;
+use crate::test;
 
 const WANTED: [&str; 3] = ["named_metrics.rif", "utilization.disk", "request_cost.bytes"];
 
