@@ -58,7 +58,7 @@ export PATH=$CACHE/bin:$PATH
 # No sanitizer: the code has no unsafe blocks, and without one the runs are twice as many.
 build=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 say "building the targets by $way, without a sanitizer"
-CARGO_TARGET_DIR=$build "${cargo[@]}" fuzz build --fuzz-dir $TARGETS --sanitizer none --quiet 2>&1
+CARGO_TARGET_DIR=$build CARGO_TERM_QUIET=true "${cargo[@]}" fuzz build --fuzz-dir $TARGETS --sanitizer none
 binaries=$(dirname "$(find "$build" -path '*/release/address' -type f -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2-)")
 
 names=("$@")

@@ -58,7 +58,7 @@ fn step(rig: &mut Rig, take: &mut Take<'_>) {
                 Some(pick) if choice < 128 => pick.clone(),
                 _ => host(usize::from(choice)),
             };
-            rig.served(open, &host, u64::from(choice % 3), choice % 4 != 0);
+            rig.served(open, &host, u64::from(choice % 3), !choice.is_multiple_of(4));
         }
         7..=9 if !rig.open.is_empty() => {
             let open = take.below(rig.open.len());
