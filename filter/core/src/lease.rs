@@ -70,3 +70,89 @@ impl Lease {
         self.held = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use crate::test;
+
+    /// Which of these ticks, counted from 1, makes it the coordinator.
+    fn elected_at(lease: &mut Lease, proxy: &Memory, busy: bool) -> Option<u32> {
+        (1..=20).find(|_| {
+            lease.tick(proxy, busy);
+            lease.is_held()
+        })
+    }
+
+    #[test]
+    fn nobody_coordinates_yet_and_an_idle_vm_goes_first() {
+        let proxy = Memory::default();
+        let (mut busy, mut idle) = (Lease::new(1), Lease::new(2));
+        busy.tick(&proxy, true);
+        assert!(!busy.is_held());
+        assert_eq!(elected_at(&mut idle, &proxy, false), Some(1));
+        assert_eq!(elected_at(&mut Lease::new(3), &Memory::default(), true), Some(2));
+    }
+
+    #[test]
+    fn the_coordinator_stays_while_it_beats() {
+        let proxy = Memory::default();
+        let (mut first, mut second) = (Lease::new(1), Lease::new(2));
+        for _ in 0..50 {
+            first.tick(&proxy, true);
+            second.tick(&proxy, false);
+            // Between two beats others may look more than once.
+            second.tick(&proxy, false);
+            assert_eq!((first.is_held(), second.is_held()), (false, true));
+        }
+    }
+
+    #[test]
+    fn the_dead_are_succeeded_by_the_idle_before_the_busy() {
+        for (busy, at) in [(false, DEAD_TICKS + 1), (true, DEAD_TICKS + BUSY_TICKS + 1)] {
+            let proxy = Memory::default();
+            Lease::new(1).tick(&proxy, false);
+            let mut heir = Lease::new(2);
+            assert_eq!(elected_at(&mut heir, &proxy, busy), Some(at));
+        }
+    }
+
+    #[test]
+    fn one_that_was_taken_for_dead_sees_that_it_was_replaced() {
+        let proxy = Memory::default();
+        let (mut first, mut second) = (Lease::new(1), Lease::new(2));
+        first.tick(&proxy, false);
+        elected_at(&mut second, &proxy, false);
+        assert!(first.is_held(), "it stalls");
+        first.tick(&proxy, false);
+        assert!(!first.is_held());
+    }
+
+    #[test]
+    fn what_is_given_up_is_taken_at_once() {
+        let proxy = Memory::default();
+        let (mut first, mut second) = (Lease::new(1), Lease::new(2));
+        first.tick(&proxy, false);
+        second.tick(&proxy, false);
+        // What is another's is not given up.
+        second.release(&proxy);
+        second.tick(&proxy, false);
+        assert!(!second.is_held());
+        first.tick(&proxy, false);
+        first.release(&proxy);
+        assert!(!first.is_held());
+        assert_eq!(elected_at(&mut second, &proxy, false), Some(1));
+        // One that slept does not give up what it has lost.
+        let proxy = Memory::default();
+        first.tick(&proxy, false);
+        let mut heir = Lease::new(3);
+        elected_at(&mut heir, &proxy, false);
+        assert!(first.is_held());
+        first.release(&proxy);
+        assert!(!first.is_held());
+        heir.tick(&proxy, false);
+        assert!(heir.is_held());
+        assert_eq!(elected_at(&mut Lease::new(4), &proxy, false), Some(DEAD_TICKS + 1));
+    }
+}

@@ -248,6 +248,9 @@ fn the_cost_of_a_method() {
     }}))
     .methods;
     assert!(!methods.is_empty());
+    for only in ["/a.B/C", "/a.B/*"] {
+        assert!(!valid(&json!({"methods": {only: {"cost": 2}}})).methods.is_empty(), "{only}");
+    }
     for (path, milli) in [
         ("/a.B/Watch", 0),
         ("/a.B/Watch?x=/a.B/Heavy", 0),
