@@ -1,6 +1,8 @@
 //! VMs that crash, stall in the middle of anything and come back: the counts must be exact again
 //! after a bounded number of ticks.
 
+mod epochs;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -45,6 +45,19 @@ fn only_the_highest_priority_with_a_healthy_host_is_picked_and_none_is_panic() {
 }
 
 #[test]
+fn each_cluster_has_endpoints_of_its_own() {
+    let mut rig = Rig::new(2, r#"{"discovery":{"static":{"c":["a:1"],"d":["b:1"]}}}"#);
+    for vm in [0, 1, 0] {
+        for (cluster, endpoint) in [("c", "a:1"), ("d", "b:1")] {
+            let call = rig.start_at(vm, cluster, Work::ONE);
+            assert_eq!(rig.pick(vm, &call), endpoint);
+            rig.end(vm, call, Ending::Answered);
+        }
+        rig.ticks(2);
+    }
+}
+
+#[test]
 fn the_coordinator_may_die_and_membership_goes_on() {
     let mut rig = Rig::new(3, "{}");
     rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
