@@ -125,6 +125,16 @@ fn admin(take: &mut Take<'_>) -> Admin {
 
 /// After enough ticks every VM sees the same counts, and they are those of the calls under way.
 fn everybody_agrees(rig: &mut Rig) {
+    if disagreement(rig).is_some() {
+        // For a tick after a new epoch begins, a worker may read too little of what others have; and
+        // one begins every ten minutes without a reason.
+        rig.ticks(2);
+        assert_eq!(disagreement(rig), None);
+    }
+}
+
+/// What a VM sees wrongly.
+fn disagreement(rig: &mut Rig) -> Option<String> {
     for cluster in CLUSTERS {
         let living: BTreeSet<String> = rig
             .roster(cluster)
@@ -150,13 +160,15 @@ fn everybody_agrees(rig: &mut Rig) {
             for vm in 0..rig.vms() {
                 let seen = rig.outstanding(vm, cluster, &endpoint);
                 let fits = (least..=most).contains(&seen);
-                assert!(
-                    if living.contains(&endpoint) { fits } else { seen == 0 },
-                    "VM {vm}: {endpoint} of {cluster} has {seen}, expected {least} to {most}"
-                );
+                if !(if living.contains(&endpoint) { fits } else { seen == 0 }) {
+                    return Some(format!(
+                        "VM {vm}: {endpoint} of {cluster} has {seen}, expected {least} to {most}"
+                    ));
+                }
             }
         }
     }
+    None
 }
 
 /// What the proxy keeps for ever does not grow with the calls.
