@@ -113,8 +113,10 @@ pub fn learn(roster: &mut Roster, seen: Option<&str>, forgotten: &[&str]) -> boo
     if known && !roster.entries.iter().any(leaves) {
         return false;
     }
+    // A record of another version of the module may hold what this one would not have learned.
     let stays = |entry: &&Entry| {
-        !is(entry, Standing::Gone) && !leaves(entry) && seen != Some(entry.endpoint.as_str())
+        let name = entry.endpoint.as_str();
+        !is(entry, Standing::Gone) && !leaves(entry) && seen != Some(name) && is_endpoint(name)
     };
     let member = |entry: &Entry| (entry.endpoint.clone(), entry.weight, entry.standing());
     let mut members: Vec<_> = roster.entries.iter().filter(stays).map(member).collect();
