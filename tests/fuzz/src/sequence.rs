@@ -14,8 +14,11 @@ const CLUSTERS: &[&str] = &["c", "outbound|80||d"];
 const HOSTS: usize = 6;
 /// Most calls under way.
 const MOST_OPEN: usize = 48;
-/// Longest input that is used up, in bytes.
-const MOST_BYTES: usize = 2_000;
+/// Most steps taken from one input, and most of them that let it all settle.
+const MOST_STEPS: usize = 500;
+const MOST_SETTLINGS: usize = 10;
+/// A little less than the ticks after which an epoch ends without a reason.
+const NEARLY_AN_EPOCH: usize = 2_360;
 /// Ticks of all VMs after which everything is in order, whoever crashed where: the lease passes on,
 /// the dead are found, the epoch moves, and moves once more where somebody asks to heal.
 const SETTLED: usize = 32;
@@ -30,11 +33,13 @@ const CONFIGS: [&str; 4] = [
 
 /// Input: a byte for the VMs and one for the configuration, then steps of one to four bytes.
 pub fn sequence(data: &[u8]) {
-    let mut take = Take(data.get(..MOST_BYTES).unwrap_or(data));
+    let mut take = Take(data);
     let vms = 1 + take.below(4);
     let mut rig = Rig::new(vms, CONFIGS[take.below(CONFIGS.len())], CLUSTERS);
-    while !take.is_empty() {
-        step(&mut rig, &mut take);
+    let (mut steps, mut settlings) = (0, 0);
+    while !take.is_empty() && steps < MOST_STEPS && settlings < MOST_SETTLINGS {
+        steps += 1;
+        settlings += step(&mut rig, &mut take);
     }
     rig.ticks(SETTLED);
     everybody_agrees(&mut rig);
@@ -44,7 +49,8 @@ pub fn sequence(data: &[u8]) {
     bounded(&rig);
 }
 
-fn step(rig: &mut Rig, take: &mut Take<'_>) {
+/// For how many settlings it counts.
+fn step(rig: &mut Rig, take: &mut Take<'_>) -> usize {
     match take.below(16) {
         0..=4 if rig.open.len() < MOST_OPEN => {
             let (vm, cluster) = (take.below(rig.vms()), CLUSTERS[take.below(CLUSTERS.len())]);
@@ -80,15 +86,23 @@ fn step(rig: &mut Rig, take: &mut Take<'_>) {
         }
         14 => {
             // Long enough for slots to be given back.
-            rig.pass([1_000, 5_000, 16_000, 31_000][take.below(4)]);
+            let how = take.byte();
+            rig.pass([1_000, 5_000, 16_000, 31_000][usize::from(how) % 4]);
             rig.ticks(1);
+            if how >= 240 {
+                rig.ticks(NEARLY_AN_EPOCH);
+                // As slow as this is, once is enough.
+                return MOST_SETTLINGS / 2 + 1;
+            }
         }
         15 => {
             rig.ticks(SETTLED);
             everybody_agrees(rig);
+            return 1;
         }
         _ => {}
     }
+    0
 }
 
 fn host(number: usize) -> String {
