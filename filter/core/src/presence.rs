@@ -131,8 +131,9 @@ impl Presence {
 /// The coordinator's part: notices the dead and ends epochs.
 pub struct Undertaker {
     seen: Vec<(Record, u32)>,
-    /// The epoch that this coordinator began and whose predecessor's set is not zeroed yet.
-    begun: Option<u32>,
+    /// The epoch in which this coordinator has zeroed the set that is not used. Whoever ended the
+    /// epoch before it may have stopped coordinating without doing so.
+    zeroed: Option<u32>,
     /// Ticks since this epoch began, as far as this coordinator saw, and after how many it ends
     /// without a reason.
     age: u32,
@@ -141,7 +142,7 @@ pub struct Undertaker {
 
 impl Default for Undertaker {
     fn default() -> Self {
-        Self { seen: Vec::new(), begun: None, age: 0, renew_after: RENEW_TICKS }
+        Self { seen: Vec::new(), zeroed: None, age: 0, renew_after: RENEW_TICKS }
     }
 }
 
@@ -174,8 +175,9 @@ impl Undertaker {
         }
         self.age = self.age.saturating_add(1);
         if dead.is_empty() && !now.heal && self.age < self.renew_after {
-            // Nobody uses the other set any more: leave nothing in it that looks outstanding.
-            if self.begun.take() == Some(now.epoch) {
+            // Nobody uses the other set any more: leave nothing in it that looks outstanding. In
+            // the first epoch nobody ever did.
+            if now.epoch > 1 && self.zeroed.replace(now.epoch) != Some(now.epoch) {
                 zero(now.epoch);
                 if current_epoch(proxy) != Some(now.epoch) {
                     ask_to_heal(proxy);
@@ -187,7 +189,6 @@ impl Undertaker {
         zero(now.epoch);
         let next = Epoch { epoch: now.epoch.wrapping_add(1), heal: false, ..now.clone() };
         if proxy.shared_swap(EPOCH, &next.encode_to_vec(), Some(cas)) {
-            self.begun = Some(next.epoch);
             for (key, cas) in dead {
                 // Fails where it beat in the meantime: then it lives, and moves at its next tick.
                 proxy.shared_swap(&key, &Record::default().encode_to_vec(), Some(cas));
@@ -200,7 +201,7 @@ impl Undertaker {
     /// Forgets what it saw: another VM coordinates.
     pub fn reset(&mut self) {
         self.seen.clear();
-        self.begun = None;
+        self.zeroed = None;
         self.age = 0;
     }
 }
