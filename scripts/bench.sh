@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CPU per request in real Envoys; arguments go to the program (--help lists them).
+# The benchmarks of core, then those in real Envoys; arguments go to the latter (--help lists them).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -9,4 +9,10 @@ scripts/build-wasm.sh
 scripts/build-wasm.sh --package leastload-empty --output target/empty.wasm
 cargo build --locked --profile bench --package leastload-bench --bin bench
 
+# Results of an earlier run must not pass for this one's.
+rm -rf target/criterion
+mkdir -p dist/bench
+say "benchmarks of core"
+cargo bench --locked --package leastload-bench --bench core >dist/bench/core.log ||
+  die "the benchmarks of core failed; see dist/bench/core.log."
 target/release/bench "$@"

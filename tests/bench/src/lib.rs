@@ -9,6 +9,7 @@
 //! | [`cores`] | how are Envoy and the load kept apart? |
 //! | [`run`] | in which order is what measured, and what makes a measurement void? |
 //! | [`summary`] | what do the rounds say together? |
+//! | [`rig`], [`memory`] | how does core run without a proxy around it? |
 //! | [`micro`] | what did the benchmarks of core say? |
 //! | [`report`] | how is it all shown? |
 //!
@@ -21,8 +22,10 @@ pub mod arm;
 pub mod cores;
 pub mod load;
 pub mod machine;
+pub mod memory;
 pub mod micro;
 pub mod report;
+pub mod rig;
 pub mod run;
 pub mod servers;
 pub mod summary;
