@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long a condition may take to hold, on however slow a machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks again and again until the answer is good. Panics with the last bad one.
 pub async fn eventually<T, E: std::fmt::Debug>(

@@ -47,7 +47,7 @@ pub use binary::{DEFAULT_VERSION, VERSIONS, binary};
 pub use change::Change;
 
 /// Time for an Envoy to become ready, loading of Wasm modules on a busy machine included.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 /// Starts tried when somebody else takes the port picked for the admin interface.
 const START_TRIES: u32 = 3;
 
