@@ -48,3 +48,29 @@ impl fmt::Display for Work {
         write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test;
+
+    #[test]
+    fn work_is_told_in_mean_requests() {
+        for (milli, text) in [(0, "0.000"), (7, "0.007"), (1000, "1.000"), (12_345, "12.345")] {
+            assert_eq!(Work::from_milli(milli).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sums_stay_within_range() {
+        let mut work = Work::from_milli(u64::MAX - 1000);
+        work += Work::ONE;
+        work += Work::ONE;
+        assert_eq!(work.milli(), u64::MAX);
+        work = Work::from_milli(1500);
+        work -= Work::ONE;
+        assert_eq!(work.milli(), 500);
+        work -= Work::ONE;
+        assert!(work.is_zero());
+    }
+}

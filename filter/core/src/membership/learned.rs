@@ -115,4 +115,58 @@ mod tests {
         assert_eq!(learned.forgotten(), [1]);
         assert!(learned.forgotten().is_empty());
     }
+
+    /// Draws the endpoint in slot 0 until it settles; how often.
+    fn settles_after(learned: &mut Learned) -> Option<u32> {
+        (1..=100).find(|_| {
+            learned.drawn(0);
+            learned.is_settled()
+        })
+    }
+
+    #[test]
+    fn what_another_vm_learned_counts_as_known_and_is_no_news() {
+        let mut learned = Learned::default();
+        learned.adopt(0);
+        learned.adopt(1);
+        assert!(!learned.is_settled());
+        assert_eq!(settles_after(&mut learned), Some(20), "two are known, and none is new");
+    }
+
+    #[test]
+    fn being_adopted_again_is_not_being_seen() {
+        let mut learned = Learned::default();
+        learned.adopt(1);
+        for _ in 0..41 {
+            learned.drawn(0);
+            learned.adopt(1);
+            assert!(learned.forgotten().is_empty());
+        }
+        learned.drawn(0);
+        assert_eq!(learned.forgotten(), [1]);
+        // It is unknown again, and adopted anew it has its time again.
+        learned.adopt(1);
+        assert!(learned.forgotten().is_empty());
+        (0..40).for_each(|_| learned.drawn(0));
+        assert!(learned.forgotten().is_empty());
+        learned.drawn(0);
+        assert_eq!(learned.forgotten(), [1]);
+    }
+
+    #[test]
+    fn who_left_is_no_longer_waited_for() {
+        let mut learned = Learned::default();
+        for slot in 0..3 {
+            learned.drawn(slot);
+        }
+        learned.drop_slot(2);
+        // Neither one that is gone already nor one that was never there counts.
+        learned.drop_slot(2);
+        learned.drop_slot(1_000);
+        assert_eq!(settles_after(&mut learned), Some(20));
+        learned.drop_slot(0);
+        learned.drop_slot(1);
+        assert!(!learned.is_settled(), "nobody is known");
+        assert!(learned.forgotten().is_empty());
+    }
 }

@@ -184,3 +184,6 @@ pub fn publish(
     }
     Some(roster)
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,7 @@ fn numbers_are_echoed_without_surprises() {
     for (number, text) in [
         ("1.5", "1.5"),
         ("-0.25", "-0.25"),
+        ("0.0", "0"),
         ("1000000.0", "1000000"),
         ("-3", "-3"),
         ("1e300", "a very large number"),

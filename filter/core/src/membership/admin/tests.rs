@@ -186,6 +186,17 @@ fn health() {
         (json!({"failed_degraded_outlier_detection": true}), Degraded),
         (json!({"failed_active_degraded_check": true, "failed_outlier_check": true}), Unhealthy),
         (json!({"failed_active_degraded_check": true, "eds_health_status": "HEALTHY"}), Degraded),
+        // One reason more never makes it better.
+        (json!({"failed_active_health_check": true, "failed_outlier_check": true}), Unhealthy),
+        (
+            json!({"failed_active_degraded_check": true, "failed_degraded_outlier_detection": true}),
+            Degraded,
+        ),
+        (
+            json!({"failed_active_health_check": true, "pending_active_hc": true,
+                   "excluded_via_immediate_hc_fail": true}),
+            Excluded,
+        ),
         (json!({"pending_dynamic_removal": true}), Healthy),
         (json!({"some_news": true}), Healthy),
     ] {
@@ -296,6 +307,11 @@ fn errors() {
     ] {
         assert_eq!(read_all(body), Err(error), "{body}");
     }
+    let told = |body: &str| read_all(body).unwrap_err().to_string();
+    assert_eq!(told("{\n]"), "not the JSON of /clusters at line 2 column 1");
+    assert_eq!(told(""), "the answer ended too early");
+    assert_eq!(told("{}"), "the answer lists no clusters");
+    assert_eq!(ParseError::Unreadable.to_string(), "the answer could not be read");
     let deep = format!("{{\"cluster_statuses\":{}", "[".repeat(1_000_000));
     assert!(read_all(&deep).is_err());
 }
