@@ -7,6 +7,7 @@ use crate::test;
 
 mod membership;
 mod proof;
+mod upkeep;
 
 const CLUSTER: &str = "c";
 

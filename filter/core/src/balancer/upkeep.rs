@@ -386,7 +386,12 @@ mod tests {
             admin_path(&["outbound|80||a.b".to_owned()], "admin"),
             "/clusters?format=json&filter=%5E%28outbound%5C%7c80%5C%7c%5C%7ca%5C%2eb%7Cadmin%29%24"
         );
+        assert!(admin_path(&["é".to_owned()], "admin").contains("=%5E%28%c3%a9%7Cadmin%29"));
         let many = vec!["c".repeat(100); 100];
         assert_eq!(admin_path(&many, "admin"), "/clusters?format=json");
+        let around = admin_path(&[String::new()], "admin").len();
+        let filtered = |length: usize| admin_path(&["c".repeat(length - around)], "admin");
+        assert_eq!(filtered(4_000).len(), 4_000);
+        assert_eq!(filtered(4_001), "/clusters?format=json");
     }
 }
