@@ -17,7 +17,7 @@ use crate::{
     peers::{Arrived, Client, Server},
     scenario::{MAIN, Plugin, Scenario},
     step::{Act, Received, Step, request, response},
-    trace::{Line, Names, line},
+    trace::{Line, Names},
 };
 
 /// How long anything may take on however slow a machine.
@@ -37,6 +37,9 @@ pub struct Bench {
 
 impl Bench {
     /// Starts an Envoy of this release with all that these scenarios need.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub async fn start(scenarios: &[Scenario], version: &str) -> Self {
         let server = Server::start().await;
         let refused = TcpSocket::new_v4().expect("a socket");
@@ -60,6 +63,9 @@ impl Bench {
     }
 
     /// Runs one scenario; its trace, which ends with what it waited for in vain.
+    ///
+    /// # Panics
+    /// When a step is none, or Envoy is gone.
     pub async fn run(&mut self, scenario: &Scenario) -> Vec<String> {
         let from = if scenario.plugin.is_some() { 0 } else { self.lines(0).len() };
         let listener = self.envoy.listener(scenario.plugin_name()).expect("its listener");

@@ -1,6 +1,11 @@
 //! The traces that were agreed on: `golden/<topic>.txt`.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+};
 
 use crate::scenario::Scenario;
 
@@ -14,7 +19,7 @@ fn path(topic: &str) -> PathBuf {
 /// Reads all of them.
 pub fn read(scenarios: &[Scenario]) -> Traces {
     let mut traces = Traces::new();
-    let topics: std::collections::BTreeSet<_> = scenarios.iter().map(|s| &s.topic).collect();
+    let topics: BTreeSet<_> = scenarios.iter().map(|s| &s.topic).collect();
     for topic in topics {
         let text = fs::read_to_string(path(topic)).unwrap_or_default();
         let mut current = None;
@@ -39,7 +44,7 @@ pub fn write(scenarios: &[Scenario], traces: &Traces) {
         let text = texts.entry(&scenario.topic).or_default();
         let lines = traces.get(&scenario.name).cloned().unwrap_or_default().join("\n");
         let gap = if text.is_empty() { "" } else { "\n" };
-        *text += &format!("{gap}== {}\n{lines}\n", scenario.name);
+        let _ = write!(text, "{gap}== {}\n{lines}\n", scenario.name);
     }
     for (topic, text) in texts {
         let path = path(topic);

@@ -70,6 +70,9 @@ impl Plugin {
 }
 
 /// All scenarios, in the order of files and lines.
+///
+/// # Panics
+/// When a file is broken.
 pub fn all() -> Vec<Scenario> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let entries = fs::read_dir(&folder).expect("scenarios can be listed");

@@ -186,6 +186,9 @@ pub(crate) fn header_map(headers: &[(String, String)]) -> HeaderMap {
 }
 
 /// A gRPC message as it goes into the body: not compressed, its length, itself.
+///
+/// # Panics
+/// When it is longer than 4 GB.
 pub fn framed(message: &str) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("a short message");
     [&[0], &length.to_be_bytes()[..], message.as_bytes()].concat()
