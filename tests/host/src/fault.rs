@@ -1,5 +1,9 @@
 //! What shall go wrong, and when.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::inner::Inner;
 use crate::proxy::Proxy;
 use crate::trace::{Callback, HostCall};
 use crate::types::{Status, Thread};
@@ -129,5 +133,118 @@ impl Fault {
     pub fn then_after(mut self, hook: impl FnMut(&Proxy) + 'static) -> Self {
         self.effect = Effect::After(Box::new(hook));
         self
+    }
+}
+
+/// The faults planned for a proxy.
+#[derive(Default)]
+pub(crate) struct Faults {
+    planned: RefCell<Vec<Rc<RefCell<Fault>>>>,
+}
+
+/// What is to happen at one point.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) returns: Option<Status>,
+    pub(crate) traps: bool,
+    after: Vec<Rc<RefCell<Fault>>>,
+}
+
+impl Plan {
+    /// The point is passed.
+    pub(crate) fn after(&self, proxy: &Rc<Inner>) {
+        for fault in &self.after {
+            run_hook(fault, proxy);
+        }
+    }
+}
+
+/// The fault is not borrowed while its closure runs: that may pass points of its own.
+fn run_hook(fault: &Rc<RefCell<Fault>>, proxy: &Rc<Inner>) {
+    let effect = std::mem::replace(&mut fault.borrow_mut().effect, Effect::Nothing);
+    match effect {
+        Effect::Before(mut hook) => {
+            hook(&Proxy::of(proxy));
+            fault.borrow_mut().effect = Effect::Before(hook);
+        }
+        Effect::After(mut hook) => {
+            hook(&Proxy::of(proxy));
+            fault.borrow_mut().effect = Effect::After(hook);
+        }
+        other => fault.borrow_mut().effect = other,
+    }
+}
+
+impl Faults {
+    pub(crate) fn add(&self, fault: Fault) {
+        self.planned.borrow_mut().push(Rc::new(RefCell::new(fault)));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.planned.borrow_mut().clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.planned.borrow().is_empty()
+    }
+
+    pub(crate) fn before_callback(
+        &self,
+        proxy: &Rc<Inner>,
+        thread: Thread,
+        callback: Callback,
+    ) -> Plan {
+        self.before(proxy, thread, Point::Callback(callback), "")
+    }
+
+    pub(crate) fn before_call(
+        &self,
+        proxy: &Rc<Inner>,
+        thread: Thread,
+        call: HostCall,
+        arguments: &str,
+    ) -> Plan {
+        self.before(proxy, thread, Point::HostCall(call), arguments)
+    }
+
+    /// Counts, runs what comes before, and tells what is to happen.
+    fn before(&self, proxy: &Rc<Inner>, thread: Thread, point: Point, arguments: &str) -> Plan {
+        let mut plan = Plan::default();
+        if self.is_empty() {
+            return plan;
+        }
+        let planned = self.planned.borrow().clone();
+        for fault in planned {
+            if !fault.borrow_mut().strikes(thread, point, arguments) {
+                continue;
+            }
+            let is_before = {
+                let fault = fault.borrow();
+                match &fault.effect {
+                    Effect::Nothing | Effect::Before(_) | Effect::After(_) => {}
+                    Effect::Return(status) => plan.returns = Some(*status),
+                    Effect::Trap => plan.traps = true,
+                }
+                matches!(fault.effect, Effect::Before(_))
+            };
+            if is_before {
+                run_hook(&fault, proxy);
+            } else if matches!(fault.borrow().effect, Effect::After(_)) {
+                plan.after.push(Rc::clone(&fault));
+            }
+        }
+        plan
+    }
+}
+
+impl Fault {
+    fn strikes(&mut self, thread: Thread, point: Point, arguments: &str) -> bool {
+        let matches = self.point == point
+            && self.thread.is_none_or(|only| only == thread)
+            && self.argument.as_ref().is_none_or(|part| arguments.contains(part.as_str()));
+        if matches {
+            self.seen += 1;
+        }
+        matches && (self.first..=self.last).contains(&self.seen)
     }
 }

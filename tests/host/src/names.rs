@@ -135,3 +135,18 @@ names! {
         OnDelete = "proxy_on_delete",
     }
 }
+
+impl Callback {
+    /// Whether its result says if a stream goes on.
+    pub(crate) fn is_of_stream(self) -> bool {
+        matches!(
+            self,
+            Self::OnRequestHeaders
+                | Self::OnRequestBody
+                | Self::OnRequestTrailers
+                | Self::OnResponseHeaders
+                | Self::OnResponseBody
+                | Self::OnResponseTrailers
+        )
+    }
+}
