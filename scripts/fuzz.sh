@@ -91,10 +91,10 @@ fuzz_one() {
   say "$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") runs in $SECONDS_EACH s, $(grep -o 'cov: [0-9]*' "$log" | tail -1 | cut -d' ' -f2) edges, nothing found"
 }
 
-# Adds what covers more than the corpus does, the smallest inputs first.
+# Adds what covers more edges than the corpus does, the smallest inputs first.
 keep() {
   local name=$1 grown=$CACHE/corpus/$1
-  nice "$binaries/$name" -merge=1 -max_len=512 "$CRATE/corpus/$name" "$grown" >"$CACHE/$name.merge.log" 2>&1 ||
+  nice "$binaries/$name" -set_cover_merge=1 -use_counters=0 -max_len=512 "$CRATE/corpus/$name" "$grown" >"$CACHE/$name.merge.log" 2>&1 ||
     { say "merging the corpus of $name failed, see $CACHE/$name.merge.log"; return 1; }
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use leastload_core::config::is_endpoint;
-use leastload_core::membership::admin::{self, MOST_HOSTS, Snapshot};
+use leastload_core::membership::admin::{self, Health, Host, MOST_HOSTS, Snapshot};
 use leastload_core::membership::eligible::{Verdict, eligible};
 use leastload_core::membership::roster::{self, Listing};
 use leastload_core::records::{Roster, Standing};
@@ -97,6 +97,17 @@ fn membership(snapshot: &Snapshot) {
         };
         assert_eq!(picked.len(), expected, "eligible as the verdict says");
         assert!(picked.iter().all(|endpoint| known.contains(endpoint)));
+        if let Verdict::Eligible(indices) = &verdict {
+            let chosen = || indices.iter().map(|index| &cluster.hosts[*index]);
+            let (health, priority) =
+                (cluster.hosts[indices[0]].health, cluster.hosts[indices[0]].priority);
+            assert!(health >= Health::Degraded);
+            assert!(chosen().all(|host| (host.health, host.priority) == (health, priority)));
+            let better = |host: &Host| {
+                host.health > health || (host.health == health && host.priority < priority)
+            };
+            assert!(!cluster.hosts.iter().any(better), "the best of them");
+        }
         for (slot, name) in slots.iter().enumerate() {
             assert_eq!(roster.entries[slot].endpoint, *name, "an endpoint keeps its slot");
         }

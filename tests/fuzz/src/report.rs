@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use leastload_core::report::{
-    LEAST, MOST_AMOUNT, MOST_BYTES, MOST_RATE, MOST_UTILIZATION, Metric, OrcaLoadReport, Report,
-    ReportError,
+    LEAST, MOST_AMOUNT, MOST_BYTES, MOST_METRICS, MOST_RATE, MOST_UTILIZATION, Metric,
+    OrcaLoadReport, Report, ReportError,
 };
 use prost::Message as _;
 
@@ -64,6 +64,7 @@ fn every_form(message: &OrcaLoadReport) {
         assert!(bytes.is_empty(), "what was encoded can be read");
         return;
     };
+    assert_eq!(binary.figures.dropped, senseless(message), "{message:?}");
     let is_plain = |metric: &Metric| {
         let name = metric.name.as_bytes();
         !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(b))
@@ -73,6 +74,15 @@ fn every_form(message: &OrcaLoadReport) {
         same(&Report::parse(text(message).as_bytes(), &WANTED), &binary);
     }
     same(&Report::parse(json(message).as_bytes(), &WANTED), &binary);
+}
+
+/// How many values are no measurements, or come too late.
+fn senseless(message: &OrcaLoadReport) -> u32 {
+    let is_bad = |value: f64| !(0.0..f64::INFINITY).contains(&value);
+    let figures = figures(message).iter().filter(|(_, value)| is_bad(*value)).count();
+    let metrics = maps(message).into_iter().flat_map(|(_, metrics)| metrics).enumerate();
+    let metrics = metrics.filter(|(at, m)| *at >= MOST_METRICS || is_bad(m.value)).count();
+    u32::try_from(figures + metrics).expect("few values")
 }
 
 fn figures(message: &OrcaLoadReport) -> [(&'static str, f64); 5] {

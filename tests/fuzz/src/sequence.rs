@@ -15,8 +15,8 @@ const HOSTS: usize = 6;
 /// Most calls under way.
 const MOST_OPEN: usize = 48;
 /// Most steps taken from one input, and most of them that let it all settle.
-const MOST_STEPS: usize = 500;
-const MOST_SETTLINGS: usize = 10;
+const MOST_STEPS: usize = 300;
+const MOST_SETTLINGS: usize = 4;
 /// A little less than the ticks after which an epoch ends without a reason.
 const NEARLY_AN_EPOCH: usize = 2_360;
 /// Ticks of all VMs after which everything is in order, whoever crashed where: the lease passes on,
