@@ -25,8 +25,11 @@ struct Known {
 /// # Panics
 /// When the list cannot be read, or names a scenario that does not exist.
 pub fn faults(side: &str, golden: &Traces, traces: &Traces) -> String {
-    let text = include_str!("../differences.json");
-    let known: Vec<Known> = serde_json::from_str(text).expect("differences.json");
+    judge(include_str!("../differences.json"), side, golden, traces)
+}
+
+fn judge(list: &str, side: &str, golden: &Traces, traces: &Traces) -> String {
+    let known: Vec<Known> = serde_json::from_str(list).expect("differences.json");
     let mut listed: BTreeMap<&str, &[String]> = BTreeMap::new();
     for known in &known {
         assert!(golden.contains_key(&known.scenario), "no scenario {}", known.scenario);
@@ -50,5 +53,31 @@ pub fn faults(side: &str, golden: &Traces, traces: &Traces) -> String {
             }
         }
     }
+    for name in golden.keys().filter(|name| !traces.contains_key(*name)) {
+        let _ = writeln!(faults, "{name}: {side} did not run it");
+    }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Traces, judge};
+
+    const LIST: &str =
+        r#"[{"scenario": "s", "side": "x", "reason": "r", "lines": ["- b", "+ c"]}]"#;
+
+    fn traces(lines: &[&str]) -> Traces {
+        Traces::from([("s".to_owned(), lines.iter().map(|line| (*line).to_owned()).collect())])
+    }
+
+    #[test]
+    fn a_difference_must_be_listed_and_what_is_listed_must_occur() {
+        let golden = traces(&["a", "b", "d"]);
+        assert_eq!(judge(LIST, "x", &golden, &traces(&["a", "c", "d"])), "");
+        assert_eq!(judge("[]", "x", &golden, &golden), "");
+        assert!(judge(LIST, "x", &golden, &golden).contains("listed: + c"));
+        assert!(judge("[]", "x", &golden, &traces(&["a", "b"])).contains("- d"));
+        assert!(judge(LIST, "other", &golden, &traces(&["a", "c", "d"])).contains("+ c"));
+        assert!(judge("[]", "x", &golden, &Traces::new()).contains("did not run"));
+    }
 }

@@ -235,7 +235,8 @@ impl Run<'_> {
             trace.extend(message.lines("client"));
         }
         for (path, arrived) in &self.taken {
-            let who = if path.ends_with("/call") { "callout" } else { "upstream" };
+            let called = path.ends_with("/call") || path.ends_with("/call2");
+            let who = if called { "callout" } else { "upstream" };
             trace.extend(arrived.iter().flat_map(|arrived| arrived.seen.now().lines(who)));
         }
         trace

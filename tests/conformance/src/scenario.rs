@@ -51,6 +51,19 @@ pub struct Plugin {
 }
 
 impl Scenario {
+    /// One in which nothing happens.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            script: Value::Null,
+            plugin: None,
+            steps: Vec::new(),
+            main_thread: false,
+            crashes: false,
+            topic: String::new(),
+        }
+    }
+
     /// Name of its plugin: that of the listener, and the root id.
     pub fn plugin_name(&self) -> &str {
         if self.plugin.is_some() { &self.name } else { MAIN }

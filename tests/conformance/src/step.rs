@@ -14,6 +14,7 @@
 //! upstream receives headers | BYTES | end
 //! upstream next                              from here on the next request of that path
 //! callout ...                                the same for requests to the scenario's path + /call
+//! callout2 ...                               path + /call2
 //! wait [main] LINE                           until a line of the trace starts so
 //! configure                                  the plugin's next configuration
 //! ```
@@ -96,6 +97,7 @@ impl Step {
             "client" => Self::Client(Act::parse(what)),
             "upstream" => Self::Upstream(format!("/{scenario}"), Act::parse(what)),
             "callout" => Self::Upstream(format!("/{scenario}/call"), Act::parse(what)),
+            "callout2" => Self::Upstream(format!("/{scenario}/call2"), Act::parse(what)),
             "configure" => Self::Configure,
             "wait" => match what.strip_prefix("main ") {
                 Some(line) => Self::Wait { main: true, line: line.to_owned() },

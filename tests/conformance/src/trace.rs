@@ -26,8 +26,8 @@ const NOISE: [&str; 6] = [
     "x-probe",
     "x-envoy-expected-rq-timeout-ms",
 ];
-const MORE_NOISE: [&str; 3] =
-    ["x-envoy-upstream-service-time", "x-envoy-attempt-count", "x-envoy-internal"];
+const MORE_NOISE: [&str; 4] =
+    ["x-envoy-upstream-service-time", "x-envoy-attempt-count", "x-envoy-internal", "grpc-timeout"];
 
 /// Whether a header is left out of traces.
 pub fn is_noise(name: &str) -> bool {
@@ -88,6 +88,10 @@ impl Names {
     pub fn trace(&mut self, lines: &[Line], main_thread: bool) -> Vec<String> {
         let of = |main: bool| lines.iter().filter(move |line| line.main == main);
         let mut trace: Vec<String> = of(false).filter_map(|line| self.line(line)).collect();
+        // The order of different headers in a map is the proxy's.
+        for pairs in trace.chunk_by_mut(|a, b| a.contains("    pair ") && b.contains("    pair ")) {
+            pairs.sort_by_key(|line| line.split('=').next().unwrap_or_default().to_owned());
+        }
         if main_thread {
             (self.roots, self.streams) = (0, 0);
             let lines = of(true).filter_map(|line| self.line(line));
