@@ -157,3 +157,74 @@ impl Ledger {
 fn signed(work: Work) -> i64 {
     i64::try_from(work.milli()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use crate::test;
+
+    #[test]
+    fn a_vm_that_counts_for_itself_alone_touches_no_gauge() {
+        let proxy = Memory::default();
+        let mut ledger = Ledger::default();
+        let book = ledger.open("c");
+        ledger.stay_local();
+        ledger.up(&proxy, book, 0, Work::ONE);
+        ledger.carry_over(&proxy, 1);
+        assert_eq!(proxy.leftovers(), []);
+        assert_eq!(ledger.outstanding(&proxy, book, 0), Work::ONE);
+        assert!(!ledger.is_free(&proxy, book, 0) && !ledger.is_idle());
+        ledger.down(&proxy, book, 0, Work::ONE);
+        assert!(ledger.is_free(&proxy, book, 0) && ledger.is_idle());
+        // What others may count there is not its business.
+        let gauge = proxy.work_gauge("c", 0, 1).unwrap();
+        proxy.gauge_add(gauge, 5_000);
+        assert_eq!(ledger.outstanding(&proxy, book, 0), Work::ZERO);
+        assert!(ledger.is_free(&proxy, book, 0));
+    }
+
+    #[test]
+    fn more_never_ends_than_began() {
+        let proxy = Memory::default();
+        let mut ledger = Ledger::default();
+        let book = ledger.open("c");
+        ledger.up(&proxy, book, 2, Work::ONE);
+        ledger.down(&proxy, book, 2, Work::from_milli(9_000));
+        ledger.down(&proxy, book, 2, Work::ONE);
+        ledger.down(&proxy, book, 7, Work::ONE);
+        assert_eq!(proxy.leftovers(), []);
+        assert_eq!(ledger.own(book, 2), Work::ZERO);
+    }
+
+    #[test]
+    fn a_slot_is_free_when_nobody_counts_there_in_either_set() {
+        let proxy = Memory::default();
+        let mut ledger = Ledger::default();
+        let book = ledger.open("c");
+        assert!(ledger.is_free(&proxy, book, 0));
+        for set in 0..2 {
+            let gauge = proxy.work_gauge("c", 0, set).unwrap();
+            proxy.gauge_add(gauge, 1);
+            assert!(!ledger.is_free(&proxy, book, 0), "set {set}");
+            // An abandoned set may be off until it is zeroed.
+            proxy.gauge_add(gauge, -2);
+            assert!(ledger.is_free(&proxy, book, 0), "set {set}");
+        }
+        // Nor while this VM counts there, whatever the gauges say.
+        ledger.up(&proxy, book, 0, Work::ONE);
+        proxy.work_gauge("c", 0, 0).into_iter().for_each(|gauge| proxy.gauge_set(gauge, 0));
+        assert!(!ledger.is_free(&proxy, book, 0));
+    }
+
+    #[test]
+    fn each_cluster_has_a_book_of_its_own() {
+        let proxy = Memory::default();
+        let mut ledger = Ledger::default();
+        let books = ["a", "b", "a"].map(|name| ledger.open(name));
+        assert_eq!(books, [0, 1, 0]);
+        ledger.up(&proxy, 1, 3, Work::ONE);
+        assert_eq!(proxy.leftovers(), [("b/3/0".to_owned(), 1_000)]);
+        assert_eq!((ledger.own(0, 3), ledger.own(1, 3)), (Work::ZERO, Work::ONE));
+    }
+}

@@ -6,6 +6,7 @@ use crate::memory::Memory;
 use crate::test;
 
 mod membership;
+mod places;
 mod proof;
 mod upkeep;
 
