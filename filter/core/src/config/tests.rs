@@ -123,6 +123,7 @@ fn values() {
         "picker": {"scan_limit": 1, "samples": 64.0, "idle": 0},
     }));
     assert_eq!((config.role, config.traffic), (Role::Inbound, Traffic::All));
+    assert_eq!(valid(&json!({"role": "outbound"})).role, Role::Outbound);
     assert_eq!(
         config.steering,
         Steering { mechanism: Mechanism::OverrideHost, header: "x-other".to_owned(), spares: 0 }
