@@ -36,6 +36,24 @@ fn a_vm_that_ends_amid_a_request_is_buried_with_its_count() {
 }
 
 #[test]
+fn the_pick_is_the_least_busy_over_all_workers_though_this_one_has_most_there() {
+    let mut rig = Rig::new(2, r#"{"discovery":{"static":{"c":["a:1","b:1"]}}}"#);
+    let own: Vec<_> = (0..2).map(|_| rig.start(0)).collect();
+    let mine = rig.pick(0, &own[0]);
+    let mut others: Vec<_> = (0..6).map(|_| rig.start(1)).collect();
+    let busy = if mine == "a:1" { "b:1" } else { "a:1" };
+    for call in &mut others {
+        rig.served(1, call, busy, 1);
+    }
+    for (outstanding, endpoint) in [(1_000, mine.as_str()), (7_000, busy)] {
+        assert_eq!(rig.outstanding(0, endpoint), outstanding);
+    }
+    rig.end(0, own.into_iter().next_back().unwrap(), Ending::Answered);
+    let next = rig.start(0);
+    assert_eq!(rig.pick(0, &next), mine);
+}
+
+#[test]
 fn a_request_that_is_not_watched_counts_nowhere_whatever_is_told_of_it() {
     let mut rig =
         Rig::new(1, r#"{"enabled":false,"discovery":{"static":{"c":["a:1","b:1","d:1"]}}}"#);
