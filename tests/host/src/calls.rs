@@ -45,6 +45,7 @@ pub(crate) enum Outcome {
     Reset,
     TimedOut,
     Refused,
+    ServerReset,
     NoHost,
 }
 
@@ -56,6 +57,11 @@ impl Outcome {
             Self::Reset => None,
             Self::TimedOut => Some(made_up("504", "upstream request timeout")),
             Self::NoHost => Some(made_up("503", "no healthy upstream")),
+            Self::ServerReset => Some(made_up(
+                "503",
+                "upstream connect error or disconnect/reset before headers. \
+                 reset reason: remote reset",
+            )),
             Self::Refused => Some(made_up(
                 "503",
                 "upstream connect error or disconnect/reset before headers. \
@@ -92,7 +98,13 @@ impl HttpCall {
         self.end(Outcome::Answered(answer));
     }
 
-    /// It fails as Envoy tells a reset: a callback without headers.
+    /// The server resets it: a callback with 503, which Envoy makes up.
+    pub fn reset(&self) {
+        self.end(Outcome::ServerReset);
+    }
+
+    /// It fails without any answer: a callback without headers. Envoy does so where it gives a call
+    /// up itself; whatever happens upstream is told as an answer with 503 or 504.
     pub fn fail(&self) {
         self.end(Outcome::Reset);
     }

@@ -32,7 +32,7 @@ impl Inner {
             self.refused.set(true);
             return Ok(());
         }
-        for index in 0..self.threads.borrow().len() {
+        for index in 0..=self.settings.workers {
             let vm = self.boot(&compiled, thread(index), &plugins)?;
             self.threads.borrow_mut()[index] = Some(vm);
         }
@@ -152,12 +152,12 @@ impl Inner {
         }
         self.plugins.borrow_mut()[plugin] = Rc::clone(&new);
         if self.refused.replace(false) {
-            for index in 0..self.threads.borrow().len() {
+            for index in 0..=self.settings.workers {
                 self.replace(index);
             }
             return true;
         }
-        for index in 0..self.threads.borrow().len() {
+        for index in 0..=self.settings.workers {
             let Some(vm) = self.threads.borrow()[index].clone() else { continue };
             if vm.failed.get() {
                 self.replace(index);
@@ -182,7 +182,7 @@ impl Inner {
         *self.compiled.borrow_mut() = compiled.clone();
         self.plugins.borrow_mut().clone_from(&plugins);
         self.refused.set(false);
-        for index in 0..self.threads.borrow().len() {
+        for index in 0..=self.settings.workers {
             let vm = self
                 .boot(&compiled, thread(index), &plugins)
                 .unwrap_or_else(|error| panic!("the module does not start: {error}"));
@@ -194,7 +194,7 @@ impl Inner {
 
     /// The listener goes: every root context ends with its last stream.
     pub(crate) fn shut_down(self: &Rc<Self>) {
-        for index in 0..self.threads.borrow().len() {
+        for index in 0..=self.settings.workers {
             let old = self.threads.borrow_mut()[index].take();
             self.retire(old);
         }

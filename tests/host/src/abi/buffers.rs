@@ -56,14 +56,12 @@ fn read<T>(env: &Env<'_>, kind: u32, with: impl FnOnce(&[u8]) -> T) -> Outcome<T
     }
 }
 
-/// Envoy's `Buffer::copyFrom`: at the front, over the whole, or at the end.
+/// Envoy's `Buffer::copyFrom`: in place of the front, or at the end.
 fn splice(body: &mut Vec<u8>, start: usize, length: usize, data: &[u8]) -> Outcome {
-    if start == 0 && length == 0 {
-        body.splice(0..0, data.iter().copied());
-    } else if start == 0 && length >= body.len() {
-        body.clear();
-        body.extend_from_slice(data);
-    } else if start > 0 && start >= body.len() {
+    if start == 0 {
+        let length = length.min(body.len());
+        body.splice(..length, data.iter().copied());
+    } else if start >= body.len() {
         body.extend_from_slice(data);
     } else {
         return Err(Status::BadArgument.into());

@@ -105,8 +105,7 @@ fn property(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
             };
             host(c, HostCall::GetProperty, describe, |e| {
                 let path = e.bytes(path, path_size)?;
-                let value = properties::read(&e.proxy, &e.vm, e.acting(), &path);
-                let value = value.ok_or(Status::NotFound)?;
+                let value = properties::read(&e.proxy, &e.vm, e.acting(), &path)?;
                 e.give(&value, at, size)
             })
         },
@@ -194,9 +193,11 @@ fn stream(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
             HostCall::ContinueStream,
             |_| kind.to_string(),
             |e| {
-                let side = side(kind).ok_or(Status::BadArgument)?;
+                if kind >= STREAM_TYPES {
+                    return Err(Status::BadArgument.into());
+                }
                 let stream = e.vm.state.borrow().stream(e.acting()).cloned();
-                if let Some(stream) = stream {
+                if let (Some(stream), Some(side)) = (stream, side(kind)) {
                     // Envoy takes away the request's maps, whichever side goes on.
                     let mut core = stream.core.state.borrow_mut();
                     let request = core.side_mut(Side::Request);

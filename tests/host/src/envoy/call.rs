@@ -9,6 +9,9 @@ use crate::headers::Headers;
 use crate::stream::{LocalReply, Passed, Stream};
 use crate::types::Side;
 
+/// How Envoy words a failure after a retry.
+const AGAIN: &str = "retried and the latest reset reason";
+
 /// A call under way. Dropping it is a client that goes away.
 pub struct Call(Rc<Router>);
 
@@ -143,7 +146,9 @@ impl Router {
             return;
         }
         let (status, text) = failure.reply();
-        self.reply(status, text, failure.flag(), "via_upstream_failure");
+        let retried = self.state.borrow().attempts > 1;
+        let text = if retried { text.replace("reset reason", AGAIN) } else { text.to_owned() };
+        self.reply(status, &text, failure.flag(), "upstream_reset_before_response_started");
     }
 
     fn may_retry(&self) -> bool {
@@ -167,11 +172,6 @@ impl Router {
         if std::mem::replace(&mut self.state.borrow_mut().over, true) {
             return;
         }
-        let code = self.stream.downstream().headers;
-        let code = code.as_ref().and_then(|headers| headers.get(":status")?.parse::<i64>().ok());
-        if let Some(code) = code {
-            self.stream.set_property(&["response", "code"], code);
-        }
         self.stream.finish();
     }
 }
@@ -183,8 +183,6 @@ impl Call {
         headers: Headers,
         body: Option<Vec<u8>>,
     ) -> Self {
-        stream.set_property(&["response", "flags"], 0_i64);
-        stream.set_property(&["upstream", "request_attempt_count"], 0_u64);
         let router = Rc::new(Router { stream, cluster, state: RefCell::default() });
         router.stream.watch(&router);
         let bare = body.as_ref().is_some_and(Vec::is_empty);
@@ -262,6 +260,7 @@ impl Call {
         if self.is_served() {
             let mut headers = headers.into();
             self.0.update(&mut headers);
+            self.0.stream.set_property(&["response", "code_details"], "via_upstream");
             self.0.stream.response_headers(headers, end_of_stream);
             self.0.settle();
         }

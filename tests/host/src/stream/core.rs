@@ -61,6 +61,10 @@ pub(crate) struct State {
     /// What the filter set (`set_property`), by the bytes of the path.
     pub(crate) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) local_reply: Option<LocalReply>,
+    /// The status of the response as it arrived; in the log, as it went to the client.
+    pub(crate) response_code: Option<i64>,
+    /// Bytes of bodies that arrived, by side.
+    pub(crate) received: [u64; 2],
     /// The access log runs: other maps are readable.
     pub(crate) logging: bool,
     pub(crate) logged: bool,

@@ -6,13 +6,13 @@ use crate::headers::Headers;
 use crate::inner::Inner;
 use crate::names::Callback;
 use crate::stream::core::Core;
+use crate::stream::flow::status_of;
 use crate::stream::{LocalReply, Passed};
 use crate::types::Side;
 
 /// gRPC status of an HTTP status, as Envoy maps them.
-fn grpc_status_of(http: u32) -> i32 {
+pub(crate) fn grpc_status_of(http: u32) -> i32 {
     match http {
-        200 => 0,
         400 => 13,
         401 => 16,
         403 => 7,
@@ -82,6 +82,10 @@ impl Core {
         let (headers, body) = reply.response(self.is_grpc());
         let (arrived, passed) = {
             let mut state = self.state.borrow_mut();
+            if !reply.details.is_empty() {
+                let path = ["response", "code_details"].map(str::to_owned).to_vec();
+                state.properties.insert(path, Some(reply.details.clone().into()));
+            }
             state.local_reply = Some(reply);
             let response = state.side(Side::Response);
             (response.headers.is_some(), response.headers_passed)
@@ -127,6 +131,7 @@ impl Core {
 
     fn answer_directly(&self, headers: Headers, body: Vec<u8>) {
         let mut state = self.state.borrow_mut();
+        state.response_code = status_of(&headers);
         let response = state.side_mut(Side::Response);
         response.headers = Some(headers.clone());
         response.headers_passed = true;
@@ -140,7 +145,12 @@ impl Core {
         }
         self.attach(proxy);
         let (Some(vm), Some(context)) = (self.vm(), self.context()) else { return };
-        self.state.borrow_mut().logging = true;
+        {
+            let mut state = self.state.borrow_mut();
+            state.logging = true;
+            let passed = state.side(Side::Response).passed.headers.as_ref().and_then(status_of);
+            state.response_code = passed.or(state.response_code);
+        }
         let _ = vm.call(proxy, context, Callback::OnLog, &[]);
         self.state.borrow_mut().logging = false;
     }

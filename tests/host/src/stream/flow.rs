@@ -20,6 +20,11 @@ fn length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
+/// The HTTP status in response headers.
+pub(crate) fn status_of(headers: &Headers) -> Option<i64> {
+    headers.get(":status").and_then(|status| status.parse().ok())
+}
+
 impl SideState {
     fn pass_headers(&mut self, end: bool) {
         self.headers_passed = true;
@@ -77,6 +82,9 @@ impl Core {
         end: bool,
     ) {
         let count = length(headers.len());
+        if side == Side::Response {
+            self.state.borrow_mut().response_code = status_of(&headers);
+        }
         {
             let mut on = self.on(side);
             on.headers = Some(headers);
@@ -108,6 +116,7 @@ impl Core {
         if self.is_cut() || self.is_answered_before(side) {
             return;
         }
+        self.state.borrow_mut().received[side as usize] += data.len() as u64;
         self.on(side).received_end |= end;
         if self.on(side).iteration == Iteration::StopAll {
             self.on(side).hold(data);

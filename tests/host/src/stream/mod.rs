@@ -1,7 +1,7 @@
 //! An HTTP stream as Envoy's filter manager handles it, with one filter.
 
 pub(crate) mod core;
-mod ending;
+pub(crate) mod ending;
 mod flow;
 
 use std::rc::Rc;
@@ -187,7 +187,7 @@ impl Stream {
 
     /// A property as the filter would read it now.
     pub fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        crate::properties::of_stream(&self.proxy, &self.core, path)
+        crate::properties::of_stream(&self.proxy, &self.core, path).ok()
     }
 }
 
