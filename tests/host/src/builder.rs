@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     pub(crate) properties: Vec<(Vec<String>, Value)>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) faults: Vec<Fault>,
-    pub(crate) drops: Option<Box<dyn Fn(&str) -> bool>>,
+    pub(crate) drops: Option<crate::store::metrics::Drops>,
 }
 
 /// A proxy to be started.

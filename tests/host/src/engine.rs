@@ -68,10 +68,10 @@ impl Workshop {
         if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {
             return Err("it exports no memory".into());
         }
-        let linked = linker
+        let instance = linker
             .instantiate_pre(&module)
             .map_err(|error| format!("it imports what Envoy does not give: {error:#}"))?;
-        Ok(Compiled { engine: self.engine.clone(), linked, fuel: self.fuel })
+        Ok(Compiled { engine: self.engine.clone(), linked: instance, fuel: self.fuel })
     }
 }
 

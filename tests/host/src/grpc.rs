@@ -40,15 +40,9 @@ impl GrpcCall {
     pub fn message(&self, message: impl AsRef<[u8]>) {
         let message = message.as_ref().to_vec();
         let size = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        if self.is_stream {
-            self.tell(Callback::OnGrpcReceive, size, false, |root| {
-                root.grpc_message = Some(message)
-            });
-        } else {
-            self.tell(Callback::OnGrpcReceive, size, true, |root| {
-                root.grpc_message = Some(message)
-            });
-        }
+        self.tell(Callback::OnGrpcReceive, size, !self.is_stream, |root| {
+            root.grpc_message = Some(message);
+        });
     }
 
     /// Initial metadata arrives (streams only).

@@ -172,10 +172,10 @@ impl Inner {
     }
 
     /// A new module: new VMs.
-    pub(crate) fn reload(self: &Rc<Self>, compiled: Compiled) -> bool {
+    pub(crate) fn reload(self: &Rc<Self>, compiled: &Compiled) -> bool {
         let before = self.plugins.borrow().clone();
         let plugins: Vec<_> = before.iter().map(|config| self.config_of(&config.plugin)).collect();
-        let accepted = self.canary(&compiled, &plugins);
+        let accepted = self.canary(compiled, &plugins);
         if !accepted.unwrap_or_else(|error| panic!("the module does not start: {error}")) {
             return false;
         }
@@ -184,7 +184,7 @@ impl Inner {
         self.refused.set(false);
         for index in 0..=self.settings.workers {
             let vm = self
-                .boot(&compiled, thread(index), &plugins)
+                .boot(compiled, thread(index), &plugins)
                 .unwrap_or_else(|error| panic!("the module does not start: {error}"));
             let old = self.threads.borrow_mut()[index].replace(vm);
             self.retire(old);

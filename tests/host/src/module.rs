@@ -12,6 +12,12 @@ pub enum Module {
     Bytes(Arc<[u8]>),
 }
 
+impl From<&str> for Module {
+    fn from(path: &str) -> Self {
+        Self::File(path.into())
+    }
+}
+
 impl From<&Path> for Module {
     fn from(path: &Path) -> Self {
         Self::File(path.to_owned())

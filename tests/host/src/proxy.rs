@@ -96,9 +96,14 @@ impl Proxy {
 
     /// A new module, with the same configuration: new VMs; the old ones end with their last stream.
     /// False where it refused the configuration: then the old ones stay.
+    ///
+    /// # Panics
+    ///
+    /// Where the module cannot be loaded as Envoy would.
     pub fn load(&self, module: impl Into<Module>) -> bool {
         let compiled = engine::compiled(&module.into(), self.0.settings.fuel);
-        self.0.reload(compiled.unwrap_or_else(|error| panic!("Envoy refuses the module: {error}")))
+        let refused = |error| panic!("Envoy refuses the module: {error}");
+        self.0.reload(&compiled.unwrap_or_else(refused))
     }
 
     /// The listener goes: no plugin serves new streams, which pass; root contexts end with their
@@ -143,6 +148,10 @@ impl Proxy {
     }
 
     /// What `/clusters?format=json` answers now; with the part of Envoy 1.38's `filter` regex.
+    ///
+    /// # Panics
+    ///
+    /// Where the filter is no regular expression.
     pub fn admin_clusters(&self, filter: Option<&str>) -> String {
         self.0.admin_json(filter).unwrap_or_else(|error| panic!("no regular expression: {error}"))
     }

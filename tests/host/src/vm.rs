@@ -24,6 +24,7 @@ pub(crate) struct Data {
     limits: StoreLimits,
 }
 
+#[expect(clippy::struct_field_names, reason = "Envoy calls it VM id")]
 pub(crate) struct Vm {
     pub(crate) serial: u32,
     pub(crate) thread: Thread,

@@ -17,7 +17,8 @@ fn outcome(status: Status) -> Outcome {
 
 pub(super) fn link(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
     http(linker)?;
-    grpc(linker)
+    grpc(linker)?;
+    streams(linker)
 }
 
 fn http(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
@@ -128,6 +129,10 @@ fn grpc(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
             )
         },
     )?;
+    Ok(())
+}
+
+fn streams(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_grpc_send",

@@ -79,6 +79,7 @@ fn is_false(flag: &bool) -> bool {
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the names of Envoy's fields")]
 enum Address<'a> {
     SocketAddress { address: &'a str, port_value: u16 },
     Pipe { path: &'a str },
@@ -128,6 +129,7 @@ fn stats() -> Vec<Stat> {
 
 #[derive(Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "so many flags has a host")]
+#[expect(clippy::struct_field_names, reason = "the names of Envoy's fields")]
 struct HealthStatus {
     #[serde(skip_serializing_if = "is_false")]
     failed_active_health_check: bool,
@@ -213,17 +215,11 @@ fn parameter(path: &str, name: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = value.as_bytes();
     while let Some((first, more)) = rest.split_first() {
-        let hex = more.get(..2).and_then(|two| core::str::from_utf8(two).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &more[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = more;
-            }
-        }
+        let hex = more.get(..2).filter(|_| *first == b'%');
+        let hex = hex.and_then(|two| core::str::from_utf8(two).ok());
+        let decoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &more[2..] } else { more };
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }

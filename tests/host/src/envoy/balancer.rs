@@ -10,7 +10,7 @@ const OVERPROVISIONING: u64 = 140;
 const PANIC: u64 = 50;
 
 /// The hosts to choose from: of one priority, fit ones, or all in panic.
-fn candidates<'a>(cluster: &'a Cluster, random: impl Fn(u64) -> u64) -> Vec<&'a Host> {
+fn candidates(cluster: &Cluster, random: impl Fn(u64) -> u64) -> Vec<&Host> {
     let mut priorities: Vec<u32> = cluster.hosts.iter().map(|host| host.priority).collect();
     priorities.sort_unstable();
     priorities.dedup();

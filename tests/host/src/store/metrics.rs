@@ -22,6 +22,9 @@ impl Kind {
     }
 }
 
+/// Names that Envoy's stats matcher drops.
+pub(crate) type Drops = Box<dyn Fn(&str) -> bool>;
+
 /// Where a value is kept: `None` where the stats matcher dropped the metric.
 type Place = Option<usize>;
 
@@ -33,11 +36,11 @@ pub(crate) struct Metrics {
     /// Wraps below zero, as Envoy's do.
     gauges: Vec<u64>,
     histograms: Vec<Vec<u64>>,
-    drops: Option<Box<dyn Fn(&str) -> bool>>,
+    drops: Option<Drops>,
 }
 
 impl Metrics {
-    pub(crate) fn drop_where(&mut self, drops: Option<Box<dyn Fn(&str) -> bool>>) {
+    pub(crate) fn drop_where(&mut self, drops: Option<Drops>) {
         self.drops = drops;
     }
 

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::types::Status;
 
+/// Values with their versions, by key.
+type Map = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
+
 #[derive(Debug)]
 pub(crate) struct SharedData {
-    maps: HashMap<String, BTreeMap<Vec<u8>, (Vec<u8>, u32)>>,
+    /// By VM id.
+    maps: HashMap<String, Map>,
     /// Versions are counted over all keys; 0 is none.
     next_cas: u32,
 }

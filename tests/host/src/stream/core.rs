@@ -27,6 +27,7 @@ pub(crate) enum Iteration {
 
 /// One direction of a stream.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct SideState {
     /// The map that arrived, as the filter left it.
     pub(crate) headers: Option<Headers>,
@@ -55,6 +56,8 @@ pub(crate) struct SideState {
 
 /// The parts that change.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_field_names, reason = "Envoy calls it filter state")]
 pub(crate) struct State {
     sides: [SideState; 2],
     pub(crate) properties: BTreeMap<Vec<String>, Option<Value>>,

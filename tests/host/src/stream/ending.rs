@@ -1,5 +1,6 @@
 //! How a stream ends: local replies, the access log, destruction.
 
+use core::fmt::Write as _;
 use std::rc::Rc;
 
 use crate::headers::Headers;
@@ -28,7 +29,10 @@ fn percent_encoded(message: &[u8]) -> String {
     for byte in message {
         match byte {
             b' '..=b'~' if *byte != b'%' => text.push(char::from(*byte)),
-            other => text.push_str(&format!("%{other:02X}")),
+            other => {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "%{other:02X}");
+            }
         }
     }
     text
