@@ -2,9 +2,11 @@
 //!
 //! See the README beside this crate.
 
+mod callout;
 pub mod differences;
 pub mod envoy;
 pub mod golden;
+pub mod host;
 mod log;
 mod peers;
 pub mod scenario;
