@@ -157,19 +157,26 @@ impl Inner {
 
     /// A filter sends on a stream.
     pub(crate) fn grpc_send(&self, vm: &Vm, token: u32, message: &[u8], end: bool) -> Status {
-        if token % 4 == 1 {
+        // Tokens tell their kind: only 2 is a stream's.
+        if token % 4 != 2 {
             return Status::BadArgument;
         }
         let mut open = self.outgoing.grpc.borrow_mut();
         let mine = open.iter_mut().find(|call| (call.handle.vm, call.token) == (vm.serial, token));
         let Some(call) = mine else { return Status::NotFound };
-        call.messages.push(message.to_vec());
+        // What follows the end is taken, and sent nowhere.
+        if !call.half_closed {
+            call.messages.push(message.to_vec());
+        }
         call.half_closed |= end;
         Status::Ok
     }
 
     /// A filter cancels a call or a stream, or half-closes a stream.
     pub(crate) fn grpc_end(&self, vm: &Vm, token: u32, cancel: bool) -> Status {
+        if !matches!(token % 4, 1 | 2) {
+            return Status::BadArgument;
+        }
         let mut open = self.outgoing.grpc.borrow_mut();
         let mine = |call: &GrpcCall| (call.handle.vm, call.token) == (vm.serial, token);
         let Some(at) = open.iter().position(mine) else { return Status::NotFound };

@@ -171,14 +171,15 @@ impl Core {
                 Err(Dead)
             }
             Filter::Vm(vm, context) => {
-                let called = match vm.upgrade() {
-                    Some(vm) => vm.call(proxy, context, callback, arguments),
-                    None => Err(Dead),
-                };
+                let vm = vm.upgrade();
+                let was_dead = vm.as_ref().is_none_or(|vm| vm.failed.get());
+                let called =
+                    vm.map_or(Err(Dead), |vm| vm.call(proxy, context, callback, arguments));
                 if called.is_ok() {
                     return called;
                 }
-                if proxy.fails_open() {
+                // The request that kills the VM is answered 503 whatever the policy.
+                if was_dead && proxy.fails_open() {
                     return Ok(None);
                 }
                 self.fail(503);
