@@ -54,6 +54,20 @@ fn the_pick_is_the_least_busy_over_all_workers_though_this_one_has_most_there() 
 }
 
 #[test]
+fn the_request_itself_weighs_too_so_that_idle_endpoints_of_more_weight_go_first() {
+    let mut rig = Rig::new(1, "{}");
+    let body = admin(&[("10.0.0.1:80", 0, "HEALTHY"), ("10.0.0.2:80", 0, "HEALTHY")]);
+    rig.admin = Some(body.replacen("\"weight\":1", "\"weight\":8", 1));
+    rig.call(0, "x");
+    rig.ticks(8);
+    // With the eighth, the first would have as much for its weight as the second with one.
+    for n in 1..8 {
+        let call = rig.start(0);
+        assert_eq!(rig.pick(0, &call), "10.0.0.1:80", "request {n}");
+    }
+}
+
+#[test]
 fn a_request_that_is_not_watched_counts_nowhere_whatever_is_told_of_it() {
     let mut rig =
         Rig::new(1, r#"{"enabled":false,"discovery":{"static":{"c":["a:1","b:1","d:1"]}}}"#);
