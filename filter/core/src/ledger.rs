@@ -169,7 +169,9 @@ mod tests {
         let proxy = Memory::default();
         let mut ledger = Ledger::default();
         let book = ledger.open("c");
+        assert!(!ledger.is_local());
         ledger.stay_local();
+        assert!(ledger.is_local());
         ledger.up(&proxy, book, 0, Work::ONE);
         ledger.carry_over(&proxy, 1);
         assert_eq!(proxy.leftovers(), []);
