@@ -146,3 +146,20 @@ fn numbers_are_echoed_without_surprises() {
         assert_eq!(fault.to_string(), format!("enabled: expected a boolean, got {text}"));
     }
 }
+
+#[test]
+fn names_of_clusters_fit_a_log_and_an_envoy() {
+    let told = |name: &str, at: Value| (name.to_owned(), parse(&at).unwrap_err());
+    for name in ["", "a\nb", &"x".repeat(513)] {
+        for (name, told) in [
+            told(name, json!({"clusters": {name: {}}})),
+            told(name, json!({"discovery": {"static": {name: []}}})),
+        ] {
+            assert!(
+                told.contains("expected a cluster name of at most 512 bytes"),
+                "{name}: {told}"
+            );
+        }
+    }
+    assert!(parse(&json!({"clusters": {"x".repeat(512): {}}})).is_ok());
+}
