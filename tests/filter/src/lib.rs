@@ -1,1 +1,4 @@
 //! The behaviour of the module we ship, callback by callback, and what it costs.
+
+pub mod lab;
+pub mod stats;

@@ -164,6 +164,8 @@ impl Core {
         if std::mem::replace(&mut self.state.borrow_mut().destroyed, true) {
             return;
         }
+        // Its context is gone with it.
+        self.state.borrow_mut().logged = true;
         let (Some(vm), Some(context)) = (self.vm(), self.context()) else { return };
         let _ = vm.call(proxy, context, Callback::OnDone, &[]);
         let _ = vm.call(proxy, context, Callback::OnDelete, &[]);
