@@ -339,14 +339,18 @@ impl Balancer {
     ) -> Option<u32> {
         let cluster = self.clusters.get_mut(call.cluster.index())?;
         let known = slot.and_then(|s| cluster.endpoint(s)).map(|e| e.standing);
-        let slot = if known == Some(Standing::Eligible) {
-            slot
-        } else {
+        let newcomer = known != Some(Standing::Eligible);
+        let slot = if newcomer {
             let add = |roster: &mut Roster| roster::learn(roster, Some(endpoint), &[]);
             cluster.load(roster::publish(proxy, &cluster.name, cluster.index, add)?);
             cluster.slot_of(endpoint)
+        } else {
+            slot
         };
         cluster.learned.drawn(slot?);
+        if newcomer {
+            cluster.learned.newcomer();
+        }
         slot
     }
 

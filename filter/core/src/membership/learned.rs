@@ -33,6 +33,11 @@ impl Learned {
         }
     }
 
+    /// The endpoint just drawn was not known to membership: there may be more.
+    pub fn newcomer(&mut self) {
+        self.last_new = self.draws;
+    }
+
     /// Whether membership is complete enough to steer by.
     pub fn is_settled(&self) -> bool {
         let quiet = SETTLED_FACTOR.saturating_mul(self.known).saturating_add(SETTLED_BASE);
@@ -99,6 +104,11 @@ mod tests {
         assert!(!learned.is_settled(), "a newcomer: there may be more");
         (0..20).for_each(|_| learned.drawn(1));
         assert!(learned.is_settled());
+        // One that the published roster brought before the draw was counted.
+        learned.adopt(2);
+        learned.drawn(2);
+        learned.newcomer();
+        assert!(!learned.is_settled());
     }
 
     #[test]
