@@ -63,6 +63,8 @@ pub(crate) struct Request {
     call: Option<(Call, Rc<Route>)>,
     /// Response headers arrived.
     answered: bool,
+    /// They did not end the stream, so they are no reply of Envoy's to a gRPC request.
+    begun: bool,
     /// They, or the trailers, ended the stream as gRPC does.
     ended: bool,
     /// The status of a trailers-only response said UNAVAILABLE.
@@ -71,7 +73,15 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(vm: Rc<Vm>, plugin: Rc<Plugin>) -> Self {
-        Self { vm, plugin, call: None, answered: false, ended: false, unavailable: false }
+        Self {
+            vm,
+            plugin,
+            call: None,
+            answered: false,
+            begun: false,
+            ended: false,
+            unavailable: false,
+        }
     }
 
     /// Counts the request and steers it, if it is one of those to be balanced.
@@ -120,6 +130,7 @@ impl HttpContext for Request {
         }
         let Some((call, route)) = &mut self.call else { return Action::Continue };
         self.answered = true;
+        self.begun = !end_of_stream;
         if another {
             call.contradict();
         }
@@ -154,7 +165,7 @@ impl HttpContext for Request {
         }
         let flags = host::number(&["response", "flags"]).unwrap_or(0);
         let at = host::text(&["upstream", "address"]);
-        let reset = flags & RESET_BY_ENDPOINT != 0 && !self.answered;
+        let reset = flags & RESET_BY_ENDPOINT != 0 && !self.begun;
         let refused = flags == 0 && self.unavailable && at.is_some();
         let ending = if flags & CONNECTION_FAILED != 0 || reset || refused {
             Ending::Failed
