@@ -51,7 +51,9 @@ pub fn with_override_host(mut more: Value) -> Builder {
 
 /// Hosts `10.0.X.Y:80`, so many.
 pub fn many_hosts(count: u32) -> Vec<Host> {
-    (0..count).map(|n| Host::new(format!("10.{}.{}.{}:80", n >> 16, n >> 8 & 255, n & 255))).collect()
+    (0..count)
+        .map(|n| Host::new(format!("10.{}.{}.{}:80", n >> 16, n >> 8 & 255, n & 255)))
+        .collect()
 }
 
 /// A call under way from a worker to [`CLUSTER`].

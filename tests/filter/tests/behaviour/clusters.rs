@@ -31,7 +31,7 @@ fn the_exact_name_speaks_before_the_longest_prefix() {
         builder.cluster(Cluster::new(name).hosts(HOSTS))
     };
     let proxy = names.iter().copied().fold(sidecar(config), cluster).start();
-    names.map(|name| call_to(&proxy, 0, name).respond(Response::ok()));
+    names.iter().for_each(|name| call_to(&proxy, 0, name).respond(Response::ok()));
     assert_eq!(names.map(|name| picks(&proxy, name, "disabled")), [0, 0, 1, 1]);
 }
 

@@ -104,7 +104,8 @@ fn with_no_host_fit_envoy_balances() {
 
 #[test]
 fn below_the_panic_threshold_envoy_balances() {
-    let half = || [host(1), host(2), host(3).health(Health::UNHEALTHY), host(4).health(Health::EJECTED)];
+    let half =
+        || [host(1), host(2), host(3).health(Health::UNHEALTHY), host(4).health(Health::EJECTED)];
     let enough = with_hosts(json!({"panic_threshold": 50}), half());
     assert_eq!(asked(&enough), ["1", "2"]);
     let too_few = with_hosts(json!({"panic_threshold": 51}), half());

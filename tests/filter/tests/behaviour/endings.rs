@@ -11,6 +11,13 @@ type Ending = (&'static str, fn(&Call));
 
 const BEGUN: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/grpc")];
 
+/// Every attempt fails so.
+fn fail(call: &Call, failure: Failure) {
+    while !call.is_over() {
+        call.fail(failure);
+    }
+}
+
 /// Every way in which a call can end.
 const ENDINGS: [Ending; 20] = [
     ("trailers", |call| call.respond(Response::ok())),
@@ -30,24 +37,24 @@ const ENDINGS: [Ending; 20] = [
         call.response_body("abc", false);
         call.disconnect();
     }),
-    ("server resets", |call| call.fail(Failure::Reset)),
+    ("server resets", |call| fail(call, Failure::Reset)),
     ("server resets in the answer", |call| {
         call.response_headers(BEGUN, false);
-        call.fail(Failure::Reset);
+        fail(call, Failure::Reset);
     }),
-    ("no connection", |call| call.fail(Failure::Connect)),
-    ("connection lost", |call| call.fail(Failure::ConnectionLost)),
+    ("no connection", |call| fail(call, Failure::Connect)),
+    ("connection lost", |call| fail(call, Failure::ConnectionLost)),
     ("connection lost in the answer", |call| {
         call.response_headers(BEGUN, false);
-        call.fail(Failure::ConnectionLost);
+        fail(call, Failure::ConnectionLost);
     }),
-    ("circuit breaker", |call| call.fail(Failure::Overflow)),
-    ("deadline", |call| call.fail(Failure::Timeout)),
+    ("circuit breaker", |call| fail(call, Failure::Overflow)),
+    ("deadline", |call| fail(call, Failure::Timeout)),
     ("deadline in the answer", |call| {
         call.response_headers(BEGUN, false);
-        call.fail(Failure::Timeout);
+        fail(call, Failure::Timeout);
     }),
-    ("idle", |call| call.fail(Failure::IdleTimeout)),
+    ("idle", |call| fail(call, Failure::IdleTimeout)),
     ("a stream of messages", |call| {
         call.response_headers(BEGUN, false);
         (0..50).for_each(|_| call.response_body("message", false));

@@ -22,7 +22,9 @@ use leastload_filter_tests::lab::{
     CLUSTER, TICK, answered, assert_alive, call, sidecar, ticks, with_override_host,
 };
 use leastload_filter_tests::stats::leftovers;
-use leastload_testhost::{Builder, Call, Failure, Fault, Health, HostCall, Proxy, Response, Status};
+use leastload_testhost::{
+    Builder, Call, Failure, Fault, Health, HostCall, Proxy, Response, Status,
+};
 use serde_json::json;
 
 /// Each host call that the filter makes and that can fail, with every status it can fail with.

@@ -65,7 +65,8 @@ fn a_clients_own_is_removed_from_inbound_and_other_traffic() {
     let none = vec![None; SPOOFED.len()];
     let proxy = warm(sidecar(json!({})));
     let inbound = |request: Request| request.property(&["xds", "listener_direction"], 1_i64);
-    let other = warm(sidecar(json!({})).cluster(leastload_testhost::Cluster::new("in").hosts(HOSTS)));
+    let other =
+        warm(sidecar(json!({})).cluster(leastload_testhost::Cluster::new("in").hosts(HOSTS)));
     let call = spoof(inbound(other.worker(0).grpc(METHOD)), SPOOFED[0]).to_cluster("in");
     assert!(!call.headers().contains(HEADER));
     let plain = proxy.worker(0).http("GET", "/").header(HEADER, SPOOFED[0]).to_cluster(CLUSTER);
@@ -105,7 +106,9 @@ fn answers(config: Value, server_header: bool) -> Vec<bool> {
 
 #[test]
 fn no_client_ever_sees_it() {
-    for config in [json!({}), json!({"enabled": false}), json!({"role": "inbound"}), json!({"x": 1})] {
+    for config in
+        [json!({}), json!({"enabled": false}), json!({"role": "inbound"}), json!({"x": 1})]
+    {
         for server_header in [false, true] {
             assert_eq!(answers(config.clone(), server_header), [false; 6], "{config}");
         }

@@ -22,7 +22,7 @@ fn requests_until_steered(proxy: &Proxy, worker: usize) -> usize {
 fn steering_begins_when_newcomers_have_become_unlikely() {
     let proxy = without_admin(0).start();
     // Three requests show the three hosts, 5 * 3 + 10 more bring nobody new.
-    assert_eq!(requests_until_steered(&proxy, 0), 3 + 25);
+    assert_eq!(requests_until_steered(&proxy, 0), 3 + 25, "in a row, by docs/algorithm.md");
     assert_eq!(spread(&proxy, 0, 3), HOSTS);
     assert_idle(&proxy);
 }

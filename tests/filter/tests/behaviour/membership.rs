@@ -146,7 +146,9 @@ fn an_admin_interface_that_comes_back_is_believed() {
 fn nonsense_is_malformed_and_changes_nothing() {
     let proxy = warm(sidecar(json!({})));
     proxy.admin(AdminMode::Held);
-    for (times, nonsense) in ["", "{", "[1", "{}", r#"{"cluster_statuses":[]}"#, "<html>"].iter().enumerate() {
+    for (times, nonsense) in
+        ["", "{", "[1", "{}", r#"{"cluster_statuses":[]}"#, "<html>"].iter().enumerate()
+    {
         while proxy.http_calls().is_empty() {
             ticks(&proxy, 1);
         }

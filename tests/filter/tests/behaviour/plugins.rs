@@ -37,7 +37,8 @@ fn each_plugin_has_its_own_faults_and_its_own_last_good_configuration() {
 fn a_vm_id_stands_in_every_name() {
     let proxy = warm(sidecar(json!({})).vm_id("blue"));
     let held = call(&proxy, 0);
-    let names: Vec<String> = proxy.counters().into_keys().chain(proxy.gauges().into_keys()).collect();
+    let names: Vec<String> =
+        proxy.counters().into_keys().chain(proxy.gauges().into_keys()).collect();
     assert!(!names.is_empty());
     assert!(names.iter().all(|name| name.starts_with("leastload_vm=.=blue;.;")), "{names:?}");
     assert_eq!(work(&proxy), 1_000);

@@ -1,9 +1,7 @@
 //! Races between workers: every write to the shared store lost once, and every host call with
 //! another worker's tick right before or after it.
 
-use leastload_filter_tests::lab::{
-    CLUSTER, TICK, answered, assert_idle, call, sidecar, ticks,
-};
+use leastload_filter_tests::lab::{CLUSTER, TICK, answered, assert_idle, call, sidecar, ticks};
 use leastload_filter_tests::stats::{leftovers, work};
 use leastload_testhost::{Call, Fault, HostCall, Proxy, Response, Status, Thread};
 use serde_json::json;

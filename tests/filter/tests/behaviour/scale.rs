@@ -50,8 +50,7 @@ fn many_clusters(count: u32) -> Proxy {
 fn a_thousand_clusters() {
     let proxy = many_clusters(1_000);
     let begin = |worker| (0..1_000).map(move |n| (worker, format!("c{n}")));
-    let calls: Vec<Call> =
-        begin(0).map(|(worker, name)| call_to(&proxy, worker, &name)).collect();
+    let calls: Vec<Call> = begin(0).map(|(worker, name)| call_to(&proxy, worker, &name)).collect();
     calls.iter().for_each(|call| call.respond(Response::ok()));
     ticks(&proxy, 8);
     for worker in 0..2 {

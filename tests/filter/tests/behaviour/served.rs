@@ -1,8 +1,8 @@
 //! The count is where the request really is, and who is believed about that.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, address_reads, answered, assert_idle, call, hold_others, plain, sidecar,
-    warm, with_override_host,
+    CLUSTER, HEADER, HOSTS, address_reads, answered, assert_idle, call, hold_others, plain,
+    sidecar, warm, with_override_host,
 };
 use leastload_filter_tests::stats::{refused, work_at};
 use leastload_testhost::{Call, Failure, Health, Proxy, Response};

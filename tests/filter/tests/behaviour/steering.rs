@@ -55,7 +55,7 @@ fn as_many_spares_as_the_configuration_says() {
 
 #[test]
 fn spares_only_where_there_are_hosts_for_them() {
-    let cluster = Cluster::new(CLUSTER).hosts(&HOSTS[..1].to_vec()[..]).override_host(HEADER);
+    let cluster = Cluster::new(CLUSTER).hosts([HOSTS[0]]).override_host(HEADER);
     let proxy = warm(with_override_host(json!({})).cluster(cluster));
     assert_eq!(call(&proxy, 0).headers().get(HEADER), Some(HOSTS[0]));
 }

@@ -9,7 +9,10 @@ use proptest::sample::select;
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// A request on a worker.
-    Request { worker: usize, kind: Kind },
+    Request {
+        worker: usize,
+        kind: Kind,
+    },
     /// The server begins to answer a call.
     Begin(usize),
     /// A call ends.

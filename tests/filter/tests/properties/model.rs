@@ -39,8 +39,7 @@ impl Model {
             let chosen = self.resolved().filter(|host| fit(host) && Some(host.priority) == best);
             chosen.map(|host| host.address.clone()).collect::<BTreeSet<_>>()
         };
-        let healthy =
-            of_best(|host| !host.health.is_unhealthy() && !host.health.is_degraded());
+        let healthy = of_best(|host| !host.health.is_unhealthy() && !host.health.is_degraded());
         if healthy.is_empty() { of_best(|host| host.health.is_degraded()) } else { healthy }
     }
 

@@ -118,7 +118,9 @@ impl World {
             assert!(headers.is_none_or(|headers| !headers.contains(HEADER)), "reached a client");
         }
         let workers = self.proxy.workers().len();
-        (0..=workers).filter(|n| !self.thread(*n).is_alive()).for_each(|n| self.thread(n).restart());
+        (0..=workers)
+            .filter(|n| !self.thread(*n).is_alive())
+            .for_each(|n| self.thread(n).restart());
         self.advance(TICK * BOUND);
         assert_eq!(leftovers(&self.proxy), [], "work is left");
         for worker in self.proxy.workers() {
@@ -169,7 +171,9 @@ impl World {
         for host in &named {
             assert!(self.model.allows(host, self.now()), "{host} is not eligible: {named:?}");
         }
-        if named.is_empty() && let Some(host) = call.chosen() {
+        if named.is_empty()
+            && let Some(host) = call.chosen()
+        {
             self.model.served(&host);
         }
         self.open.push(Open { call, steered: !named.is_empty(), begun: false });
