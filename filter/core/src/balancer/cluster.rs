@@ -132,9 +132,12 @@ impl Cluster {
         self.endpoints.get_mut(slot as usize)
     }
 
-    /// Remembers at most `most` slots that became idle.
+    /// Remembers at most `most` slots that became idle, of endpoints that a pick may name.
     pub(super) fn became_idle(&mut self, slot: u32, most: usize) {
         self.idle.retain(|known| *known != slot);
+        if self.endpoint(slot).is_none_or(|endpoint| endpoint.standing != Standing::Eligible) {
+            return;
+        }
         if self.idle.len() >= most && !self.idle.is_empty() {
             self.idle.remove(0);
         }
