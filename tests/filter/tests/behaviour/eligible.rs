@@ -1,8 +1,8 @@
 //! Who may be picked: health, priorities, weights, panic, original destinations.
 
-use leastload_filter_tests::lab::{CLUSTER, HOSTS, asked_for, sidecar, spread, ticks, warm};
+use leastload_filter_tests::lab::{CLUSTER, HOSTS, asked_for, call, sidecar, spread, ticks, warm};
 use leastload_filter_tests::stats::{figure, picks};
-use leastload_testhost::{Cluster, EdsHealth, Health, Host, Proxy};
+use leastload_testhost::{Cluster, EdsHealth, Health, Host, Proxy, Response};
 use serde_json::{Value, json};
 
 /// A warm proxy with these hosts.
@@ -91,6 +91,17 @@ fn the_best_priority_with_a_healthy_host_serves_alone() {
     assert_eq!(asked(&proxy), ["5"]);
     fail(1, Health::HEALTHY);
     assert_eq!(asked(&proxy), ["1"], "and back");
+}
+
+#[test]
+fn a_host_that_became_sick_while_it_served_is_not_idle_but_unfit() {
+    let picker = json!({"scan_limit": 1, "samples": 2, "idle": 4});
+    let proxy = with_hosts(json!({"picker": picker}), [1, 2, 3, 4, 5].map(host));
+    let calls: Vec<_> = (0..9).map(|_| call(&proxy, 0)).collect();
+    proxy.edit_cluster(CLUSTER, |cluster| cluster.set_health(HOSTS[0], Health::UNHEALTHY));
+    ticks(&proxy, 6);
+    calls.iter().for_each(|call| call.respond(Response::ok()));
+    assert_eq!(asked(&proxy), ["2", "3", "4", "5"]);
 }
 
 #[test]
