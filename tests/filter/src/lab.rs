@@ -73,6 +73,20 @@ pub fn answered(proxy: &Proxy, worker: usize) -> Call {
     call
 }
 
+/// So many calls from a worker to [`CLUSTER`], each answered before the next.
+pub fn serve(proxy: &Proxy, worker: usize, calls: usize) {
+    for _ in 0..calls {
+        answered(proxy, worker);
+    }
+}
+
+/// The servers answer calls.
+pub fn answer<'a>(calls: impl IntoIterator<Item = &'a Call>) {
+    for call in calls {
+        call.respond(Response::ok());
+    }
+}
+
 /// Lets every worker know its cluster, and the membership of it.
 pub fn warm_up(proxy: &Proxy) {
     warm_up_to(proxy, CLUSTER);
@@ -100,12 +114,16 @@ pub fn ticks(proxy: &Proxy, count: u32) {
 
 /// Calls under way from a worker, one to each host of an idle [`CLUSTER`] but this one, so that the
 /// next pick is that host.
+///
+/// # Panics
+///
+/// Where the calls do not spread like that.
 pub fn hold_others(proxy: &Proxy, worker: usize, host: &str) -> Vec<Call> {
     let calls: Vec<Call> = HOSTS.iter().map(|_| call(proxy, worker)).collect();
     let (named, held): (Vec<_>, Vec<_>) =
         calls.into_iter().partition(|call| call.asked().as_deref() == Some(host));
     assert_eq!((named.len(), held.len()), (1, HOSTS.len() - 1), "each host gets one call");
-    named.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&named);
     held
 }
 
@@ -118,7 +136,7 @@ pub fn asked_for(proxy: &Proxy, worker: usize, calls: usize) -> Vec<Option<Strin
 pub fn spread(proxy: &Proxy, worker: usize, calls: usize) -> Vec<String> {
     let calls: Vec<Call> = (0..calls).map(|_| call(proxy, worker)).collect();
     let mut hosts: Vec<String> = calls.iter().filter_map(Call::asked).collect();
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     hosts.sort();
     hosts
 }

@@ -1,7 +1,8 @@
 //! Properties that the proxy does not give.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, answered, assert_idle, call, plain, sidecar, ticks, warm, with_override_host,
+    CLUSTER, HEADER, answer, answered, assert_idle, call, plain, serve, sidecar, ticks, warm,
+    with_override_host,
 };
 use leastload_filter_tests::stats::{all_picks, picks, refused, work};
 use leastload_testhost::{Call, Failure, Fault, HostCall, Proxy, Response, Status};
@@ -85,7 +86,7 @@ fn without_an_attempt_count_a_refusal_is_no_retry() {
     let proxy = warm(plain(json!({})));
     without(&proxy, "request_attempt_count");
     let calls: Vec<Call> = (0..12).map(|_| call(&proxy, 0)).collect();
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     assert!(refused(&proxy, CLUSTER, "ignored") > 0);
     assert_eq!(refused(&proxy, CLUSTER, "retry"), 0);
     assert_idle(&proxy);
@@ -95,7 +96,7 @@ fn without_an_attempt_count_a_refusal_is_no_retry() {
 fn without_flags_a_call_that_was_answered_went_well() {
     let proxy = warm(sidecar(json!({})));
     without(&proxy, "flags");
-    (0..20).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 20);
     assert_eq!(picks(&proxy, CLUSTER, "all_aside"), 0);
     call(&proxy, 0).fail(Failure::Connect);
     assert!(answered(&proxy, 0).headers().contains(HEADER));

@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, answered, assert_idle, call, sidecar, spread, warm, with_override_host,
+    CLUSTER, HEADER, answered, assert_idle, call, serve, sidecar, spread, warm, with_override_host,
 };
 use leastload_filter_tests::stats::{picks, refused, work_at};
-use leastload_testhost::{Cluster, Host, Response};
+use leastload_testhost::{Call, Cluster, Host, Response};
 use serde_json::json;
 
 const FORMS: [&str; 6] = [
@@ -22,7 +22,7 @@ const FORMS: [&str; 6] = [
 fn every_form_is_asked_for_and_honoured_by_the_session_filter() {
     let proxy = warm(sidecar(json!({})).cluster(Cluster::new(CLUSTER).hosts(FORMS)));
     let calls: Vec<_> = FORMS.iter().map(|_| call(&proxy, 0)).collect();
-    let mut asked: Vec<String> = calls.iter().filter_map(|call| call.asked()).collect();
+    let mut asked: Vec<String> = calls.iter().filter_map(Call::asked).collect();
     asked.sort();
     let mut forms = FORMS;
     forms.sort_unstable();
@@ -69,7 +69,7 @@ fn a_host_whose_address_no_header_could_carry_is_left_to_envoy() {
 fn the_same_forms_can_be_learned() {
     let config = json!({"discovery": {"admin_cluster": "", "learn_percent": 0}});
     let proxy = warm(sidecar(config).cluster(Cluster::new(CLUSTER).hosts(FORMS)));
-    (0..80).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 80);
     let mut forms = FORMS;
     forms.sort_unstable();
     assert_eq!(spread(&proxy, 0, 6), forms);

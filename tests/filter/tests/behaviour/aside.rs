@@ -1,11 +1,13 @@
 //! Hosts set aside after failures, and their trials.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, assert_idle, call, hold_others, sidecar, spread, ticks, warm,
+    CLUSTER, HEADER, HOSTS, answer, assert_idle, call, hold_others, sidecar, spread, ticks, warm,
 };
 use leastload_filter_tests::stats::picks;
 use leastload_testhost::{Call, Failure, Proxy, Response};
 use serde_json::json;
+
+type Ending = (&'static str, fn(&Call));
 
 /// A proxy on which one call to the first host ended so.
 fn after(end: impl Fn(&Call)) -> Proxy {
@@ -20,7 +22,7 @@ fn fail_first(proxy: &Proxy, end: impl Fn(&Call)) {
     let call = call(proxy, 0);
     assert_eq!(call.asked().as_deref(), Some(HOSTS[0]));
     end(&call);
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
 }
 
 /// Whether six calls at a time use the first host.
@@ -30,7 +32,7 @@ fn is_used(proxy: &Proxy) -> bool {
 
 #[test]
 fn failures_of_the_host_set_it_aside_for_a_second() {
-    let failures: [(&str, fn(&Call)); 4] = [
+    let failures: [Ending; 4] = [
         ("no connection", |call| call.fail(Failure::Connect)),
         ("connection lost", |call| call.fail(Failure::ConnectionLost)),
         ("reset", |call| call.fail(Failure::Reset)),
@@ -49,7 +51,7 @@ fn failures_of_the_host_set_it_aside_for_a_second() {
 
 #[test]
 fn what_is_not_the_hosts_fault_does_not() {
-    let innocent: [(&str, fn(&Call)); 9] = [
+    let innocent: [Ending; 9] = [
         ("ok", |call| call.respond(Response::ok())),
         ("an application's error", |call| call.respond(Response::trailers_only(13))),
         ("an application's UNAVAILABLE", |call| call.respond(Response::status(14))),
@@ -76,7 +78,7 @@ fn a_trial_is_one_request_and_success_clears_the_host() {
     trial[0].respond(Response::ok());
     let more: Vec<Call> = (0..4).map(|_| call(&proxy, 0)).collect();
     assert!(more.iter().all(|call| call.asked().as_deref() == Some(HOSTS[0])), "all clear");
-    others.iter().chain(&more).for_each(|call| call.respond(Response::ok()));
+    answer(others.iter().chain(&more));
     assert_idle(&proxy);
 }
 
@@ -105,7 +107,7 @@ fn each_failed_trial_doubles_the_time_up_to_32_seconds() {
             calls.into_iter().partition(|call| call.asked().as_deref() == Some(HOSTS[0]));
         assert_eq!(trial.len(), 1, "after {seconds} s");
         trial[0].fail(Failure::Connect);
-        others.iter().for_each(|call| call.respond(Response::ok()));
+        answer(&others);
     }
     assert_idle(&proxy);
 }

@@ -1,7 +1,8 @@
 //! Settings by cluster, and how much of the filter is in force.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, ONE, asked_for, assert_idle, call, call_to, sidecar, spread, warm,
+    CLUSTER, HEADER, HOSTS, ONE, answer, asked_for, assert_idle, call, call_to, sidecar, spread,
+    warm,
 };
 use leastload_filter_tests::stats::{all_picks, picks, shadow_picks, work};
 use leastload_testhost::{Call, Cluster, Response};
@@ -31,16 +32,18 @@ fn the_exact_name_speaks_before_the_longest_prefix() {
         builder.cluster(Cluster::new(name).hosts(HOSTS))
     };
     let proxy = names.iter().copied().fold(sidecar(config), cluster).start();
-    names.iter().for_each(|name| call_to(&proxy, 0, name).respond(Response::ok()));
+    for name in names {
+        call_to(&proxy, 0, name).respond(Response::ok());
+    }
     assert_eq!(names.map(|name| picks(&proxy, name, "disabled")), [0, 0, 1, 1]);
 }
 
 #[test]
 fn one_percent_and_ninety_nine() {
     let proxy = warm(sidecar(json!({"rollout": {"percent": 50}})));
-    let steered = asked_for(&proxy, 0, 400).iter().flatten().count();
+    let steered = asked_for(&proxy, 0, 400).iter().flatten().count() as u64;
     assert!((140..260).contains(&steered), "{steered} of 400");
-    assert_eq!(picks(&proxy, CLUSTER, "percent") as usize, 400 - steered);
+    assert_eq!(picks(&proxy, CLUSTER, "percent"), 400 - steered);
 }
 
 #[test]
@@ -53,7 +56,9 @@ fn what_percent_leaves_to_envoy_is_counted_where_envoy_sent_it() {
         call.response_headers([(":status", "200")], false);
     }
     assert_eq!(work(&proxy), 6 * ONE);
-    calls.iter().for_each(|call| call.response_trailers([("grpc-status", "0")]));
+    for call in &calls {
+        call.response_trailers([("grpc-status", "0")]);
+    }
     assert_idle(&proxy);
 }
 
@@ -63,7 +68,7 @@ fn in_shadow_mode_picks_are_made_counted_and_compared_but_not_enforced() {
     let calls: Vec<Call> = (0..9).map(|_| call(&proxy, 0)).collect();
     assert!(calls.iter().all(|call| !call.headers().contains(HEADER)));
     assert_eq!(work(&proxy), 9 * ONE);
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     let (same, other) =
         (shadow_picks(&proxy, CLUSTER, "same"), shadow_picks(&proxy, CLUSTER, "other"));
     assert_eq!(same + other, 9);
@@ -87,7 +92,7 @@ fn every_worker_sees_what_the_others_have_outstanding() {
         let here = calls.iter().filter(|call| call.asked().as_deref() == Some(host)).count();
         assert!((13..=14).contains(&here), "{host}: {here} of 40");
     }
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     assert_idle(&proxy);
 }
 

@@ -1,7 +1,7 @@
 //! Configurations: faulty, empty, huge, changed.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, answered, assert_idle, bare, call, lines, sidecar, ticks, warm,
+    CLUSTER, HEADER, answer, answered, assert_idle, bare, call, lines, sidecar, ticks, warm,
 };
 use leastload_filter_tests::stats::{config_faults, picks};
 use leastload_testhost::{FailurePolicy, LogLevel, Proxy, Response, Thread};
@@ -120,7 +120,7 @@ fn a_change_holds_for_new_requests_and_old_ones_end_as_they_began() {
     proxy.configure(r#"{"rollout": {"mode": "shadow"}}"#);
     let new = call(&proxy, 0);
     assert!(!new.headers().contains(HEADER));
-    old.iter().chain([&new]).for_each(|call| call.respond(Response::ok()));
+    answer(old.iter().chain([&new]));
     assert_idle(&proxy);
     assert_eq!(proxy.worker(0).roots(), 1, "the old root ended with its last request");
     assert_eq!(picks(&proxy, CLUSTER, "shadow"), 1);

@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use leastload_filter_tests::lab::{
-    CLUSTER, TICK, answered, assert_idle, call, sidecar, ticks, warm,
+    CLUSTER, TICK, answer, answered, assert_idle, call, sidecar, ticks, warm,
 };
 use leastload_filter_tests::stats::{leftovers, work, work_in};
-use leastload_testhost::{Call, Callback, FailurePolicy, Fault, Proxy, Response};
+use leastload_testhost::{Call, Callback, FailurePolicy, Fault, Proxy};
 use serde_json::json;
 
 /// Ticks from the crash of a worker until its counts are given back.
@@ -43,7 +43,7 @@ fn one_of_four_dies_and_its_counts_are_given_back_within_the_bound() {
         assert_eq!(work(&proxy), 14_000, "nobody takes them back at once");
         let ticks = ticks_until(&proxy, 9_000);
         assert!(ticks <= BOUND, "{ticks} ticks");
-        others.iter().for_each(|call| call.respond(Response::ok()));
+        answer(&others);
         drop(lost);
         assert_eq!(leftovers(&proxy), []);
     }
@@ -59,7 +59,7 @@ fn the_others_pick_by_what_is_left_one_tick_earlier() {
         let calls = hold(proxy, 0, 2);
         let avoided = calls.iter().all(|call| call.asked().as_ref() != Some(&host));
         let third = call(proxy, 0);
-        calls.iter().chain([&third]).for_each(|call| call.respond(Response::ok()));
+        answer(calls.iter().chain([&third]));
         avoided && third.asked().as_ref() == Some(&host)
     };
     assert!((0..5).all(|_| is_avoided(&proxy)), "the lost call still counts");
@@ -88,7 +88,7 @@ fn the_coordinators_death_alone_loses_nothing() {
         ticks(&proxy, 1);
         assert_eq!(work(&proxy), 8_000);
     }
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     assert_eq!(leftovers(&proxy), []);
 }
 
@@ -102,7 +102,7 @@ fn a_worker_and_the_coordinator_die_together() {
     proxy.worker(3).crash();
     let ticks = ticks_until(&proxy, 3_000);
     assert!(ticks <= BOUND_WITHOUT_COORDINATOR, "{ticks} ticks");
-    others.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&others);
     drop(lost);
     assert_eq!(leftovers(&proxy), []);
 }
@@ -120,7 +120,7 @@ fn a_worker_that_coordinates_dies() {
         let ticks = ticks_until(&proxy, left);
         assert!(ticks <= BOUND_WITHOUT_COORDINATOR, "{ticks} ticks");
     }
-    held[4..].iter().for_each(|call| call.respond(Response::ok()));
+    answer(held[4..].iter());
     assert_eq!(leftovers(&proxy), []);
 }
 
@@ -148,7 +148,7 @@ fn a_reloaded_vm_counts_beside_its_predecessors_rest() {
     let new = hold(&proxy, 1, 2);
     assert!(new.iter().all(|call| call.asked().is_some()), "it steers from its first request on");
     ticks_until(&proxy, 2_000);
-    new.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&new);
     drop(lost);
     assert_idle(&proxy);
 }
@@ -168,7 +168,7 @@ fn a_vm_may_die_at_any_point_of_a_request_or_a_tick() {
         let proxy = warm(builder);
         let mine = hold(&proxy, 1, 2);
         proxy.fault(Fault::in_callback(callback).worker(1).traps());
-        mine.iter().for_each(|call| call.respond(Response::ok()));
+        answer(&mine);
         drop(answered(&proxy, 1));
         ticks(&proxy, 1);
         let died = proxy.logs().iter().filter(|line| line.text.contains("Wasm VM failed")).count();
@@ -192,7 +192,7 @@ fn twenty_crashes_in_a_row_leave_nothing() {
             proxy.main().restart();
         }
         ticks(&proxy, 1 + u32::try_from(round).expect("few") % 9);
-        calls.iter().for_each(|call| call.respond(Response::ok()));
+        answer(&calls);
     }
     ticks(&proxy, BOUND_WITHOUT_COORDINATOR);
     assert_eq!(leftovers(&proxy), []);

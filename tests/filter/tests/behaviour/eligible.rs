@@ -1,8 +1,10 @@
 //! Who may be picked: health, priorities, weights, panic, original destinations.
 
-use leastload_filter_tests::lab::{CLUSTER, HOSTS, asked_for, call, sidecar, spread, ticks, warm};
+use leastload_filter_tests::lab::{
+    CLUSTER, HOSTS, answer, asked_for, call, sidecar, spread, ticks, warm,
+};
 use leastload_filter_tests::stats::{figure, picks};
-use leastload_testhost::{Cluster, EdsHealth, Health, Host, Proxy, Response};
+use leastload_testhost::{Cluster, EdsHealth, Health, Host, Proxy};
 use serde_json::{Value, json};
 
 /// A warm proxy with these hosts.
@@ -100,7 +102,7 @@ fn a_host_that_became_sick_while_it_served_is_not_idle_but_unfit() {
     let calls: Vec<_> = (0..9).map(|_| call(&proxy, 0)).collect();
     proxy.edit_cluster(CLUSTER, |cluster| cluster.set_health(HOSTS[0], Health::UNHEALTHY));
     ticks(&proxy, 6);
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     assert_eq!(asked(&proxy), ["2", "3", "4", "5"]);
 }
 

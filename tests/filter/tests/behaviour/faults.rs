@@ -19,7 +19,7 @@
 //!   there too: a worker that cannot read what it wrote must come to terms with it.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, TICK, answered, assert_alive, call, sidecar, ticks, with_override_host,
+    CLUSTER, TICK, answer, answered, assert_alive, call, sidecar, ticks, with_override_host,
 };
 use leastload_filter_tests::stats::leftovers;
 use leastload_testhost::{
@@ -53,7 +53,7 @@ fn live(proxy: &Proxy) {
     let held: Vec<Call> = (0..3).map(|n| call(proxy, n % 2)).collect();
     proxy.edit_cluster(CLUSTER, |cluster| cluster.hosts[0].health = Health::UNHEALTHY);
     let refused: Vec<Call> = (0..2).map(|n| call(proxy, n % 2)).collect();
-    refused.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&refused);
     refused.iter().for_each(passes);
     ticks(proxy, 5);
     assert!(proxy.configure(r#"{"override": {"spares": 1}}"#));

@@ -35,7 +35,9 @@ fn before_it_steers_requests_are_counted_where_they_are() {
         call.response_headers([(":status", "200")], false);
     }
     assert_eq!((0..3).map(|slot| work_at(&proxy, CLUSTER, slot)).sum::<i64>(), 6000);
-    calls.iter().for_each(|call| call.response_trailers([("grpc-status", "0")]));
+    for call in &calls {
+        call.response_trailers([("grpc-status", "0")]);
+    }
     assert_idle(&proxy);
 }
 

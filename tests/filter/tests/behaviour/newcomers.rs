@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use leastload_filter_tests::lab::{
-    ADMIN, CLUSTER, HOSTS, answered, asked_for, assert_idle, call, call_to, sidecar, ticks, warm,
+    ADMIN, CLUSTER, HOSTS, answer, answered, asked_for, assert_idle, call, call_to, sidecar, ticks,
+    warm,
 };
 use leastload_filter_tests::stats::{figure, picks, work_at};
 use leastload_testhost::{AdminMode, Cluster, Response};
@@ -65,17 +66,17 @@ fn a_slot_is_used_again_only_after_half_a_minute_and_without_work() {
     };
     join("10.0.0.4:80");
     assert_eq!(work_at(&proxy, CLUSTER, 0), 1000, "a call to the host that left goes on");
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     let calls: Vec<_> = (0..3).map(|_| call(&proxy, 0)).collect();
     assert_eq!(work_at(&proxy, CLUSTER, 0), 0, "so the newcomer got a slot of its own");
     assert_eq!(work_at(&proxy, CLUSTER, 3), 1000);
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     ticks(&proxy, 8);
     join("10.0.0.5:80");
     let calls: Vec<_> = (0..4).map(|_| call(&proxy, 0)).collect();
     assert_eq!(work_at(&proxy, CLUSTER, 0), 1000, "now the slot is free for another");
     assert_eq!(work_at(&proxy, CLUSTER, 4), 0);
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     assert_idle(&proxy);
 }
 
@@ -103,6 +104,6 @@ fn a_host_that_returns_has_its_slot_and_its_count_again() {
     assert_eq!(work_at(&proxy, CLUSTER, 0), 1000);
     let next: Vec<_> = (0..3).map(|_| call(&proxy, 0)).collect();
     assert_eq!(work_at(&proxy, CLUSTER, 0), 2000, "the old call is not forgotten");
-    held.iter().chain(&next).for_each(|call| call.respond(Response::ok()));
+    answer(held.iter().chain(&next));
     assert_idle(&proxy);
 }

@@ -1,7 +1,8 @@
 //! Several plugins in one VM, VM ids, and a proxy that drops our statistics.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, answered, assert_idle, call, lines, sidecar, spread, ticks, warm,
+    CLUSTER, HEADER, HOSTS, answer, answered, assert_idle, call, lines, sidecar, spread, ticks,
+    warm,
 };
 use leastload_filter_tests::stats::{config_faults, errors, work};
 use leastload_testhost::{Call, HostCall, LogLevel, Plugin, Response, Thread};
@@ -67,7 +68,7 @@ fn a_listener_that_goes_takes_its_statistics_along_and_nothing_breaks() {
     let proxy = warm(sidecar(json!({})).workers(2));
     let held: Vec<Call> = (0..4).map(|n| call(&proxy, n % 2)).collect();
     proxy.forget_metrics();
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     assert!(answered(&proxy, 0).asked().is_some());
     ticks(&proxy, 14);
     assert_idle(&proxy);

@@ -1,9 +1,11 @@
 //! Races between workers: every write to the shared store lost once, and every host call with
 //! another worker's tick right before or after it.
 
-use leastload_filter_tests::lab::{CLUSTER, TICK, answered, assert_idle, call, sidecar, ticks};
+use leastload_filter_tests::lab::{
+    CLUSTER, TICK, answer, answered, assert_idle, call, sidecar, ticks,
+};
 use leastload_filter_tests::stats::{leftovers, work};
-use leastload_testhost::{Call, Fault, HostCall, Proxy, Response, Status, Thread};
+use leastload_testhost::{Call, Fault, HostCall, Proxy, Status, Thread};
 use serde_json::json;
 
 fn start(seed: u64) -> Proxy {
@@ -33,7 +35,7 @@ fn settle(proxy: &Proxy, held: Vec<Call>, what: &str) {
     for worker in 0..2 {
         assert!(answered(proxy, worker).asked().is_some(), "{what}: worker {worker} steers");
     }
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     drop(held);
     proxy.advance(TICK * 16);
     assert_eq!(leftovers(proxy), [], "{what}");
@@ -77,7 +79,7 @@ fn interleaved(call: HostCall, nth: u64, before: bool, crash: bool) {
     let victim = Fault::at(call).worker(0).nth(nth);
     let hook = move |proxy: &Proxy| {
         for other in [proxy.main(), proxy.worker(1)] {
-            (0..1 + nth % 3).for_each(|_| other.tick());
+            (0..=nth % 3).for_each(|_| other.tick());
         }
     };
     proxy.fault(if before { victim.then_before(hook) } else { victim.then_after(hook) });

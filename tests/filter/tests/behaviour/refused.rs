@@ -1,8 +1,8 @@
 //! Overrides that another host than the pick served, by reason, and a proxy that honours none.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, answered, assert_idle, call, hold_others, lines, plain, sidecar, ticks,
-    warm, with_override_host,
+    CLUSTER, HEADER, HOSTS, answer, answered, assert_idle, call, hold_others, lines, plain, serve,
+    sidecar, ticks, warm, with_override_host,
 };
 use leastload_filter_tests::stats::{picks, refused};
 use leastload_testhost::{Call, Health, LogLevel, Proxy, Response};
@@ -21,7 +21,7 @@ fn refuse(change: fn(&Proxy), late: bool) -> Proxy {
     }
     refused.respond(Response::ok());
     assert_eq!(refused.grpc_status(), Some(0), "served all the same");
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     assert_idle(&proxy);
     proxy
 }
@@ -105,7 +105,7 @@ fn one_that_is_refused_now_and_then_is_not_deaf() {
     for round in 0..60 {
         let health = if round % 2 == 0 { Health::UNHEALTHY } else { Health::HEALTHY };
         proxy.edit_cluster(CLUSTER, |cluster| cluster.set_health(HOSTS[round / 2 % 3], health));
-        (0..6).for_each(|_| drop(answered(&proxy, 0)));
+        serve(&proxy, 0, 6);
         ticks(&proxy, 6);
     }
     assert_eq!(picks(&proxy, CLUSTER, "not_honoured"), 0);

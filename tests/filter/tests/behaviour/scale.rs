@@ -1,7 +1,8 @@
 //! Large clusters, and many of them.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, answered, assert_idle, call, call_to, many_hosts, sidecar, spread, ticks, warm,
+    CLUSTER, HEADER, answer, answered, assert_idle, call, call_to, many_hosts, sidecar, spread,
+    ticks, warm,
 };
 use leastload_filter_tests::stats::{figure, picks, work};
 use leastload_testhost::{Call, Cluster, Proxy, Response};
@@ -51,14 +52,14 @@ fn a_thousand_clusters() {
     let proxy = many_clusters(1_000);
     let begin = |worker| (0..1_000).map(move |n| (worker, format!("c{n}")));
     let calls: Vec<Call> = begin(0).map(|(worker, name)| call_to(&proxy, worker, &name)).collect();
-    calls.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&calls);
     ticks(&proxy, 8);
     for worker in 0..2 {
         let calls: Vec<Call> =
             begin(worker).map(|(worker, name)| call_to(&proxy, worker, &name)).collect();
         assert!(calls.iter().all(|call| call.headers().contains(HEADER)), "worker {worker}");
         assert_eq!(work(&proxy), 1_000_000);
-        calls.iter().for_each(|call| call.respond(Response::ok()));
+        answer(&calls);
     }
     assert_idle(&proxy);
 }

@@ -1,8 +1,8 @@
 //! The count is where the request really is, and who is believed about that.
 
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, address_reads, answered, assert_idle, call, hold_others, plain,
-    sidecar, warm, with_override_host,
+    CLUSTER, HEADER, HOSTS, address_reads, answer, answered, assert_idle, call, hold_others, plain,
+    serve, sidecar, warm, with_override_host,
 };
 use leastload_filter_tests::stats::{refused, work_at};
 use leastload_testhost::{Call, Failure, Health, Proxy, Response};
@@ -33,7 +33,7 @@ fn a_count_follows_the_request_to_the_host_that_serves() {
     real[at.expect("one of the hosts")] += 1;
     assert_eq!(at_hosts(&proxy), real, "as it is");
     finish(&moved);
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     assert_idle(&proxy);
 }
 
@@ -72,7 +72,7 @@ fn the_session_filters_silence_is_believed_after_32_proofs() {
         answered(&proxy, 0);
         assert_eq!(address_reads(&proxy), 1, "proof {proof}");
     }
-    (0..320).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 320);
     let reads = address_reads(&proxy);
     assert!((8..=40).contains(&reads), "about one in 16 is checked: {reads} of 320");
 }
@@ -80,16 +80,16 @@ fn the_session_filters_silence_is_believed_after_32_proofs() {
 #[test]
 fn each_worker_wants_its_own_proof() {
     let proxy = warm(sidecar(json!({})).workers(2));
-    (0..40).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 40);
     address_reads(&proxy);
-    (0..32).for_each(|_| drop(answered(&proxy, 1)));
+    serve(&proxy, 1, 32);
     assert_eq!(address_reads(&proxy), 32);
 }
 
 #[test]
 fn what_the_session_filter_says_is_read_however_much_it_is_believed() {
     let proxy = warm(sidecar(json!({})));
-    (0..40).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 40);
     let held = hold_others(&proxy, 0, HOSTS[0]);
     proxy.edit_cluster(CLUSTER, |cluster| cluster.set_health(HOSTS[0], Health::EJECTED));
     address_reads(&proxy);
@@ -98,8 +98,8 @@ fn what_the_session_filter_says_is_read_however_much_it_is_believed() {
     assert_eq!(address_reads(&proxy), 1, "the response names another host");
     assert_eq!(at_hosts(&proxy)[0], 0);
     finish(&moved);
-    held.iter().for_each(|call| call.respond(Response::ok()));
-    (0..32).for_each(|_| drop(answered(&proxy, 0)));
+    answer(&held);
+    serve(&proxy, 0, 32);
     assert!(address_reads(&proxy) < 20, "a filter that says so goes on being believed");
     assert_idle(&proxy);
 }
@@ -107,7 +107,7 @@ fn what_the_session_filter_says_is_read_however_much_it_is_believed() {
 #[test]
 fn another_host_without_a_word_ends_the_belief() {
     let proxy = warm(sidecar(json!({})));
-    (0..40).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 40);
     // As if the session filter had gone: another host serves, and the response does not say so.
     let doubted = (0..400).any(|_| {
         address_reads(&proxy);
@@ -119,7 +119,7 @@ fn another_host_without_a_word_ends_the_belief() {
     });
     assert!(doubted, "one in 16 is checked");
     assert_eq!(refused(&proxy, CLUSTER, "ignored"), 1);
-    (0..32).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 32);
     assert_eq!(address_reads(&proxy), 32, "all is to be proven anew");
     assert_idle(&proxy);
 }
@@ -143,6 +143,6 @@ fn without_session_filter_nothing_is_ever_believed() {
 fn the_policy_never_tells_so_every_address_is_read() {
     let proxy = warm(with_override_host(json!({})));
     address_reads(&proxy);
-    (0..100).for_each(|_| drop(answered(&proxy, 0)));
+    serve(&proxy, 0, 100);
     assert_eq!(address_reads(&proxy), 100);
 }

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use leastload_filter_tests::lab::{CLUSTER, answered, assert_idle, call, sidecar, ticks, warm};
+use leastload_filter_tests::lab::{
+    CLUSTER, answer, answered, assert_idle, call, sidecar, ticks, warm,
+};
 use leastload_filter_tests::stats::work;
 use leastload_testhost::{Call, Fault, HostCall, Proxy, Response};
 use serde_json::json;
@@ -23,7 +25,7 @@ fn its_counts_return_when_it_goes_on() {
         let stalled = stalled_call(&proxy, 1, HostCall::GetProperty, "cluster_name", time);
         ticks(&proxy, 14);
         assert_eq!(work(&proxy), 7_000, "{seconds} s");
-        others.iter().chain([&stalled]).for_each(|call| call.respond(Response::ok()));
+        answer(others.iter().chain([&stalled]));
         ticks(&proxy, 14);
         assert_idle(&proxy);
     }
@@ -44,7 +46,7 @@ fn while_it_stands_still_the_others_count_without_it() {
     assert_eq!(seen.get(), 0, "it was taken for dead");
     ticks(&proxy, 14);
     assert_eq!(work(&proxy), 2_000, "and is not");
-    [mine, stalled].iter().for_each(|call| call.respond(Response::ok()));
+    answer([mine, stalled].iter());
     assert_idle(&proxy);
 }
 
@@ -63,7 +65,7 @@ fn wherever_in_a_request_it_stands_still() {
         mine.respond(Response::ok());
         ticks(&proxy, 14);
         assert_eq!(work(&proxy), 2_000, "{at}");
-        [other, stalled].iter().for_each(|call| call.respond(Response::ok()));
+        answer([other, stalled].iter());
         ticks(&proxy, 14);
         assert_idle(&proxy);
     }
@@ -95,7 +97,7 @@ fn it_stands_still_in_a_tick_at_each_call_of_the_store() {
             ticks(&proxy, 8);
             ticks(&proxy, 20);
             assert_eq!(work(&proxy), 4_000, "{store} {nth}");
-            held.iter().for_each(|call| call.respond(Response::ok()));
+            answer(&held);
             ticks(&proxy, 14);
             assert_idle(&proxy);
         }
@@ -112,7 +114,7 @@ fn a_coordinator_that_stands_still_is_replaced_and_comes_back() {
     proxy.edit_cluster(CLUSTER, |cluster| cluster.hosts.push("10.0.0.4:80".into()));
     ticks(&proxy, 40);
     assert_eq!(work(&proxy), 4_000);
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     assert!(answered(&proxy, 0).asked().is_some());
     ticks(&proxy, 14);
     assert_idle(&proxy);

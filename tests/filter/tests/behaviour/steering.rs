@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leastload_filter_tests::lab::{
-    CLUSTER, HEADER, HOSTS, answered, assert_idle, call, plain, sidecar, warm, with_override_host,
+    CLUSTER, HEADER, HOSTS, answer, answered, assert_idle, call, plain, serve, sidecar, warm,
+    with_override_host,
 };
 use leastload_filter_tests::stats::{picks, refused};
 use leastload_testhost::{Call, Cluster, Failure, Response};
@@ -87,7 +88,7 @@ fn the_session_filters_retries_are_envoys() {
         call.fail(Failure::Connect);
     }
     call.respond(Response::ok());
-    held.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&held);
     assert_eq!(refused(&proxy, CLUSTER, "retry"), 1);
     assert!(!call.response().headers.unwrap_or_default().contains(HEADER));
     assert_idle(&proxy);
@@ -107,7 +108,7 @@ fn the_header_has_the_name_of_the_configuration() {
 fn honoured_overrides_are_no_refusals() {
     for proxy in [warm(sidecar(json!({}))), warm(with_override_host(json!({})))] {
         let before = picks(&proxy, CLUSTER, "override");
-        (0..100).for_each(|_| drop(answered(&proxy, 0)));
+        serve(&proxy, 0, 100);
         assert_eq!(picks(&proxy, CLUSTER, "override") - before, 100);
         for reason in ["retry", "not_eligible", "gone", "ignored"] {
             assert_eq!(refused(&proxy, CLUSTER, reason), 0, "{reason}");

@@ -1,8 +1,10 @@
 //! A new module while requests are under way.
 
-use leastload_filter_tests::lab::{HEADER, answered, assert_idle, call, sidecar, ticks, warm};
+use leastload_filter_tests::lab::{
+    HEADER, answer, answered, assert_idle, call, sidecar, ticks, warm,
+};
 use leastload_filter_tests::stats::{leftovers, work};
-use leastload_testhost::{Call, Response};
+use leastload_testhost::Call;
 use serde_json::json;
 
 #[test]
@@ -16,10 +18,10 @@ fn requests_end_where_they_began_and_counts_go_on() {
     assert!(new.iter().all(|call| call.headers().contains(HEADER)), "it steers at once");
     ticks(&proxy, 40);
     assert_eq!(work(&proxy), 12_000);
-    old.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&old);
     ticks(&proxy, 14);
     assert_eq!(work(&proxy), 6_000);
-    new.iter().for_each(|call| call.respond(Response::ok()));
+    answer(&new);
     ticks(&proxy, 14);
     assert_idle(&proxy);
     assert_eq!(proxy.worker(0).roots(), 1, "the old VM is gone");
@@ -45,7 +47,8 @@ fn ten_upgrades_in_a_row_under_load() {
         open.extend((0..6).map(|n| call(&proxy, n % 2)));
         assert!(proxy.load(leastload_modules::release()));
         ticks(&proxy, round % 5);
-        open.drain(..4).for_each(|call| call.respond(Response::ok()));
+        answer(&open[..4]);
+        open.drain(..4);
     }
     ticks(&proxy, 14);
     assert_eq!(work(&proxy), 20_000);

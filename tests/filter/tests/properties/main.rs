@@ -71,7 +71,9 @@ fn the_same_seed_gives_the_same_trace() {
     let actions = actions(80).new_tree(&mut runner).expect("a case").current();
     let trace = || {
         let mut world = World::new(3, false, 42);
-        actions.iter().for_each(|action| world.step(action));
+        for action in &actions {
+            world.step(action);
+        }
         world.trace()
     };
     let first = trace();

@@ -239,7 +239,7 @@ impl World {
     fn advance(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.now() < until {
-            self.proxy.advance(SLICE.min(until - self.now()));
+            self.proxy.advance(SLICE.min(until.saturating_sub(self.now())));
             self.answer();
         }
         if time >= TICK {
