@@ -1,7 +1,7 @@
 //! How often the admin interface is asked, how long its word holds, and what the coordinator tells.
 
 use super::*;
-use crate::records::{self, Standing};
+use crate::records::{self, Entry, Roster, Standing};
 use crate::test;
 
 const ONE: [(&str, u32, &str); 1] = [("10.0.0.1:80", 0, "HEALTHY")];
@@ -197,12 +197,27 @@ fn a_learned_endpoint_that_refuses_three_times_in_a_row_is_forgotten() {
 
 #[test]
 fn what_became_idle_last_is_remembered_up_to_a_bound() {
-    let mut cluster = Cluster::new(CLUSTER, 0, 0);
+    let of_four = || {
+        let mut roster = Roster::default();
+        let standings =
+            [Standing::Known, Standing::Eligible, Standing::Eligible, Standing::Eligible];
+        for (slot, standing) in standings.into_iter().enumerate() {
+            let endpoint = format!("10.0.0.{slot}:80");
+            roster.entries.push(Entry { endpoint, weight: 1, standing: standing.into() });
+        }
+        let mut cluster = Cluster::new(CLUSTER, 0, 0);
+        cluster.load(roster);
+        cluster
+    };
+    let mut cluster = of_four();
     for (slot, idle) in [(1, &[1][..]), (2, &[1, 2]), (1, &[2, 1]), (3, &[1, 3]), (3, &[1, 3])] {
         cluster.became_idle(slot, 2);
         assert_eq!(cluster.idle, idle);
     }
-    let mut cluster = Cluster::new(CLUSTER, 0, 0);
+    cluster.became_idle(0, 2);
+    cluster.became_idle(4, 2);
+    assert_eq!(cluster.idle, [1, 3], "only those that a pick may name");
+    let mut cluster = of_four();
     cluster.became_idle(1, 0);
     assert!(cluster.idle.is_empty());
 }
