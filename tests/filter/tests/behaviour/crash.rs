@@ -9,10 +9,12 @@ use leastload_filter_tests::stats::{leftovers, work, work_in};
 use leastload_testhost::{Call, Callback, FailurePolicy, Fault, Proxy};
 use serde_json::json;
 
-/// Ticks from the crash of a worker until its counts are given back.
+/// Ticks from the crash of a worker until its counts are given back: 1 until its last beat is seen,
+/// 4 without another, 1 until all others have moved to the new epoch, 1 until the old set is zeroed.
 const BOUND: u32 = 7;
-/// The same where the coordinator died too: another must take over first.
-const BOUND_WITHOUT_COORDINATOR: u32 = 14;
+/// The same where the coordinator died too: first 1 until its last beat is seen and 6 without
+/// another, until a VM that serves requests takes over.
+const BOUND_WITHOUT_COORDINATOR: u32 = 13;
 
 /// So many calls under way from a worker.
 fn hold(proxy: &Proxy, worker: usize, calls: usize) -> Vec<Call> {

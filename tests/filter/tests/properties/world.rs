@@ -17,8 +17,8 @@ use serde_json::json;
 use crate::action::{Action, Admin, Ending, Fault as Kinds, Kind};
 use crate::model::Model;
 
-/// Ticks after the last event until all counts are exact: docs/architecture.md, with a VM that was
-/// replaced meanwhile.
+/// Ticks after the last event until all counts are exact: 13 by docs/architecture.md, where a worker
+/// and the coordinator die together, and 3 for a VM that starts with another phase.
 const BOUND: u32 = 16;
 /// Time is looked at in slices: the admin interface answers at the end of one.
 const SLICE: Duration = Duration::from_millis(50);
