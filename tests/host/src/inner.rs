@@ -48,7 +48,7 @@ pub(crate) struct Inner {
     pub(crate) shared: RefCell<SharedData>,
     pub(crate) queues: RefCell<Queues>,
     pub(crate) metrics: RefCell<Metrics>,
-    pub(crate) clusters: RefCell<BTreeMap<String, Cluster>>,
+    pub(crate) clusters: RefCell<BTreeMap<String, Rc<Cluster>>>,
     /// How often each worker's round robin chose in a cluster.
     pub(crate) turns: RefCell<HashMap<(usize, String), usize>>,
     pub(crate) admin_mode: Cell<AdminMode>,
@@ -76,7 +76,7 @@ impl Inner {
             faults.add(fault);
         }
         let clusters = std::mem::take(&mut settings.clusters);
-        let clusters = clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster));
+        let clusters = clusters.into_iter().map(|cluster| (cluster.name.clone(), Rc::new(cluster)));
         let threads = vec![None; settings.workers + 1];
         Rc::new(Self {
             clock: Clock::default(),

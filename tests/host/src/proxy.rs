@@ -124,7 +124,7 @@ impl Proxy {
 
     /// Adds a cluster, or replaces the one of that name.
     pub fn set_cluster(&self, cluster: Cluster) {
-        self.0.clusters.borrow_mut().insert(cluster.name.clone(), cluster);
+        self.0.clusters.borrow_mut().insert(cluster.name.clone(), Rc::new(cluster));
     }
 
     /// Changes a cluster.
@@ -134,7 +134,8 @@ impl Proxy {
     /// Where there is none of that name.
     pub fn edit_cluster(&self, name: &str, edit: impl FnOnce(&mut Cluster)) {
         let mut clusters = self.0.clusters.borrow_mut();
-        edit(clusters.get_mut(name).unwrap_or_else(|| panic!("there is no cluster {name}")));
+        let cluster = clusters.get_mut(name);
+        edit(Rc::make_mut(cluster.unwrap_or_else(|| panic!("there is no cluster {name}"))));
     }
 
     /// Removes a cluster.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::figures::{Figures, Fuel};
+use super::figures::{Figures, Spread};
 use super::scenario::{Arm, Scenario, Shape};
 use super::{Counted, count};
 
@@ -39,7 +39,8 @@ impl Toolchain {
     pub fn here(name: &str, counted: &Counted) -> Self {
         let empty = Scenario { arm: Arm::Empty, shape: Shape::Unary, workers: 1, endpoints: 10 };
         let here = counted.get(&empty.to_string()).cloned();
-        let figures = here.unwrap_or_else(|| count(&[empty]).into_values().next().expect("counted"));
+        let figures =
+            here.unwrap_or_else(|| count(&[empty]).into_values().next().expect("counted"));
         let file = fs::metadata(leastload_modules::empty()).expect("the empty filter is built");
         Self { name: name.to_owned(), empty_bytes: file.len(), empty_fuel: figures.fuel.median }
     }
@@ -157,12 +158,11 @@ fn with_callback(lines: &[String]) -> Vec<String> {
     let mut callback = "";
     let mut result = Vec::new();
     for line in lines {
-        match line.strip_prefix("  ") {
-            Some(call) => result.push(format!("{callback}: {call}")),
-            None => {
-                callback = line;
-                result.push(callback.to_owned());
-            }
+        if let Some(call) = line.strip_prefix("  ") {
+            result.push(format!("{callback}: {call}"));
+        } else {
+            callback = line;
+            result.push(callback.to_owned());
         }
     }
     result
@@ -183,7 +183,8 @@ fn calls(name: &str, budget: &Figures, now: &Figures, findings: &mut Vec<Finding
     }
     if now.most_calls > budget.most_calls {
         let (now, budget) = (now.most_calls, budget.most_calls);
-        findings.push(fails(name, &format!("most host calls of a request: {now}, budget {budget}")));
+        findings
+            .push(fails(name, &format!("most host calls of a request: {now}, budget {budget}")));
     }
 }
 
@@ -207,10 +208,10 @@ fn fuel(name: &str, budget: &Figures, now: &Figures, same: bool, findings: &mut 
             findings.push(Finding { fails: false, text: text + " (lower it)" });
         }
     };
-    let mut all = |what: &str, budget: Fuel, now: Fuel| {
+    let mut all = |what: &str, budget: Spread, now: Spread| {
         check(&format!("{what}, median"), budget.median, now.median);
         check(&format!("{what}, mean"), budget.mean, now.mean);
-        check(&format!("{what}, worst"), budget.worst, now.worst);
+        check(&format!("{what}, most"), budget.most, now.most);
     };
     all("request", budget.fuel, now.fuel);
     for (what, figures) in &now.beside {
@@ -228,7 +229,8 @@ fn targets(counted: &Counted) -> Vec<Finding> {
         let Some(figures) = counted.get(&name) else { continue };
         let steers = matches!(scenario.arm, Arm::Session | Arm::OverrideHost);
         if steers && scenario.shape == Shape::Unary && figures.values > MOST_VALUES {
-            let text = format!("{} value-returning host calls, target {MOST_VALUES}", figures.values);
+            let text =
+                format!("{} value-returning host calls, target {MOST_VALUES}", figures.values);
             findings.push(fails(&name, &text));
         }
         let bytes = figures.pages * 65_536;

@@ -1,5 +1,6 @@
 //! What a scenario's requests cost, from the trace.
 
+use core::fmt;
 use std::collections::{BTreeMap, HashMap};
 
 use leastload_testhost::{CallRecord, Callback, CallbackRecord, HostCall, Thread, Trace};
@@ -8,36 +9,59 @@ use serde::{Deserialize, Serialize};
 /// A stream context: number of its VM and its own.
 pub(super) type Key = (u32, u32);
 
-/// Wasm instructions, as wasmtime counts fuel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Fuel {
+/// What many requests or ticks cost. It is written `median / mean / most`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Spread {
     /// The median.
     pub median: u64,
     /// The mean, rounded down.
     pub mean: u64,
     /// The most.
-    pub worst: u64,
+    pub most: u64,
 }
 
-impl Fuel {
+impl Spread {
     fn of(mut all: Vec<u64>) -> Self {
         all.sort_unstable();
         let count = all.len();
         let median = all.get(count / 2).copied().unwrap_or(0);
         let mean = all.iter().sum::<u64>() / (count as u64).max(1);
-        Self { median, mean, worst: all.last().copied().unwrap_or(0) }
+        Self { median, mean, most: all.last().copied().unwrap_or(0) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{} / {} / {}", self.median, self.mean, self.most))
+    }
+}
+
+impl From<Spread> for String {
+    fn from(spread: Spread) -> Self {
+        spread.to_string()
+    }
+}
+
+impl TryFrom<String> for Spread {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let numbers: Result<Vec<u64>, _> = text.split(" / ").map(str::parse).collect();
+        match numbers.as_deref() {
+            Ok([median, mean, most]) => Ok(Self { median: *median, mean: *mean, most: *most }),
+            _ => Err(format!("expected `median / mean / most`, got {text:?}")),
+        }
     }
 }
 
 /// What a tick, or the answer of the admin interface, costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TickFigures {
-    /// Host calls, the median.
-    pub calls: u64,
-    /// Host calls, the most.
-    pub most_calls: u64,
-    /// Wasm instructions.
-    pub fuel: Fuel,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Host calls.
+    pub calls: Spread,
+    /// Wasm instructions, as wasmtime counts fuel.
+    pub fuel: Spread,
 }
 
 /// What was counted in one scenario.
@@ -59,16 +83,17 @@ pub struct Figures {
     pub mean_values: f64,
     /// Most host calls of a request.
     pub most_calls: usize,
-    /// Instructions of a request.
-    pub fuel: Fuel,
-    /// Instructions by callback.
-    pub fuel_of: BTreeMap<String, Fuel>,
+    /// Wasm instructions of a request, as wasmtime counts fuel.
+    pub fuel: Spread,
+    /// Instructions by callback: for readers of the table, no part of the budget.
+    #[serde(skip)]
+    pub fuel_of: BTreeMap<String, Spread>,
     /// Memory of the largest VM once warm, in pages of 64 KiB.
     pub pages: usize,
     /// By how much it grew over 10,000 further requests.
     pub growth_pages: usize,
     /// What happens beside requests.
-    pub beside: BTreeMap<String, TickFigures>,
+    pub beside: BTreeMap<String, Beside>,
 }
 
 fn short(callback: Callback) -> &'static str {
@@ -169,8 +194,8 @@ impl Figures {
             mean_calls: mean(requests.iter().map(|request| calls_of(request)).sum(), count),
             mean_values: mean(requests.iter().map(|request| values_of(request)).sum(), count),
             most_calls: requests.iter().map(|request| calls_of(request)).max().unwrap_or(0),
-            fuel: Fuel::of(fuel),
-            fuel_of: fuel_of.into_iter().map(|(name, fuel)| (name, Fuel::of(fuel))).collect(),
+            fuel: Spread::of(fuel),
+            fuel_of: fuel_of.into_iter().map(|(name, fuel)| (name, Spread::of(fuel))).collect(),
             ..Self::default()
         }
     }
@@ -190,12 +215,7 @@ impl Figures {
             fuel.push(record.fuel.unwrap_or(0));
         }
         for (name, (calls, fuel)) in found {
-            let calls = Fuel::of(calls);
-            let figures = TickFigures {
-                calls: calls.median,
-                most_calls: calls.worst,
-                fuel: Fuel::of(fuel),
-            };
+            let figures = Beside { calls: Spread::of(calls), fuel: Spread::of(fuel) };
             self.beside.entry(name).or_insert(figures);
         }
     }

@@ -10,17 +10,24 @@ use super::scenario::{Scenario, Shape};
 
 /// How often a VM ticks by default.
 const TICK: Duration = Duration::from_millis(250);
-/// Ticks until membership is known everywhere, and until an idle proxy is looked at.
+/// Ticks until membership is known everywhere.
 const SETTLING_TICKS: u32 = 6;
+/// Ticks of an idle proxy.
+const IDLE_TICKS: u32 = 8;
+/// The same with thousands of endpoints, about which the admin interface is asked once in 8 s.
+const LARGE_IDLE_TICKS: u32 = 48;
 /// Requests of the warm-up: each worker sees well over 32 of them, which is what it needs to
 /// believe `stateful_session`.
 const WARM_UP: usize = 1_000;
-/// Requests that follow, in rounds with a tick after each.
+/// Requests that follow, with few ticks among them.
 const FURTHER: usize = 10_000;
-const ROUNDS: usize = 5;
-/// Requests that are counted, over all shapes, and the ticks among them.
+const FURTHER_ROUND: usize = 2_000;
+/// Requests that are counted, over all shapes, with more ticks among them.
 const COUNTED: usize = 1_024;
-const COUNTED_TICKS: usize = 4;
+const COUNTED_ROUND: usize = 256;
+/// Requests from tick to tick where some are retried: the endpoints that failed are set aside for a
+/// second, and never many of them at a time.
+const RETRIED_ROUND: usize = 32;
 /// Size of a page of linear memory in bytes.
 const PAGE: usize = 65_536;
 
@@ -55,11 +62,10 @@ pub(super) fn run(scenario: &Scenario) -> Figures {
     };
     load.workers.iter().for_each(|worker| scenario.shape_of(0).end(&scenario.request(worker)));
     proxy.advance(TICK * SETTLING_TICKS);
-    load.requests(WARM_UP);
+    load.rounds(WARM_UP, WARM_UP);
     let warm = load.pages();
-    for _ in 0..ROUNDS {
-        load.requests(FURTHER / ROUNDS);
-        load.tick();
+    for _ in 0..FURTHER / FURTHER_ROUND {
+        load.rounds(FURTHER_ROUND, FURTHER_ROUND);
         proxy.take_trace();
     }
     let grown = load.pages();
@@ -74,7 +80,7 @@ pub(super) fn run(scenario: &Scenario) -> Figures {
     }
     proxy.advance(TICK);
     proxy.take_trace();
-    proxy.advance(TICK * SETTLING_TICKS);
+    proxy.advance(TICK * if scenario.endpoints > 1_000 { LARGE_IDLE_TICKS } else { IDLE_TICKS });
     figures.ticks(&proxy.take_trace(), "idle worker");
     figures
 }
@@ -84,10 +90,6 @@ impl Load<'_> {
     fn pages(&self) -> usize {
         let vms = self.workers.iter().cloned().chain([self.proxy.main()]);
         vms.map(|vm| vm.memory()).max().unwrap_or(0) / PAGE
-    }
-
-    fn tick(&self) {
-        self.proxy.advance(TICK);
     }
 
     /// So many requests begin; before each, one ends where enough are under way.
@@ -103,6 +105,15 @@ impl Load<'_> {
             let key = call.stream().context().map(|context| (worker.vm(), context));
             self.open.push(Open { call, key, shape });
             self.turn += 1;
+        }
+    }
+
+    /// So many requests, and a tick after so many of them.
+    fn rounds(&mut self, count: usize, round: usize) {
+        let round = if self.scenario.shape == Shape::Retry { RETRIED_ROUND } else { round };
+        for _ in 0..count.div_ceil(round) {
+            self.requests(round);
+            self.proxy.advance(TICK);
         }
     }
 
@@ -124,12 +135,7 @@ impl Load<'_> {
         self.ended.clear();
         self.steered = 0;
         // As many of a rare shape as still take little time.
-        let requests = COUNTED.max(32 * self.scenario.shape.one_in());
-        let rounds = COUNTED_TICKS * (requests / COUNTED);
-        for _ in 0..rounds {
-            self.requests(requests / rounds);
-            self.tick();
-        }
+        self.rounds(COUNTED.max(32 * self.scenario.shape.one_in()), COUNTED_ROUND);
         self.proxy.take_trace()
     }
 

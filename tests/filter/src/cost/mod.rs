@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use budget::{Budget, Finding, Toolchain};
-pub use figures::{Figures, Fuel, TickFigures};
+pub use figures::{Beside, Figures, Spread};
 pub use scenario::{Arm, Scenario, Shape};
 pub use table::print;
 

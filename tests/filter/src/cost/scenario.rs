@@ -131,7 +131,10 @@ impl Shape {
             }
             Self::Unary => call.respond(Response::ok()),
             Self::Stream => {
-                call.response_headers([(":status", "200"), ("content-type", "application/grpc")], false);
+                call.response_headers(
+                    [(":status", "200"), ("content-type", "application/grpc")],
+                    false,
+                );
                 for _ in 0..MESSAGES {
                     call.response_body([0; 5], false);
                 }
@@ -225,7 +228,8 @@ impl Scenario {
             builder = builder.stateful_session(HEADER);
         }
         let admin = if arm == Arm::Unknown { AdminMode::Held } else { AdminMode::Filtering };
-        let plugin = Plugin::new("leastload").root_id("leastload").config(arm.config(self.endpoints));
+        let plugin =
+            Plugin::new("leastload").root_id("leastload").config(arm.config(self.endpoints));
         let direction = if arm == Arm::Inbound { 1_i64 } else { 2 };
         builder
             .first_plugin(plugin)

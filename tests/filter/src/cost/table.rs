@@ -1,6 +1,6 @@
 //! What was counted, for readers.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use super::Counted;
 use super::figures::Figures;
@@ -26,16 +26,24 @@ fn requests(scenarios: &[(String, &Figures)], out: &mut impl fmt::Write) -> fmt:
     writeln!(
         out,
         "{:<56} {:>7} {:>11} {:>13} {:>5} {:>29} {:>9}",
-        "requests", "entries", "host calls", "mean", "most", "instructions: median/mean/most", "memory"
+        "requests",
+        "entries",
+        "host calls",
+        "mean",
+        "most",
+        "instructions: median/mean/most",
+        "memory"
     )?;
     for (name, figures) in scenarios {
         let calls = format!("{} ({})", figures.calls, figures.values);
         let mean = format!("{:.2} ({:.2})", figures.mean_calls, figures.mean_values);
         let fuel = figures.fuel;
-        let fuel = format!("{} / {} / {}", fuel.median, fuel.mean, fuel.worst);
         let memory = format!("{} KiB", 64 * figures.pages);
         let (entries, most) = (figures.entries, figures.most_calls);
-        write!(out, "{name:<56} {entries:>7} {calls:>11} {mean:>13} {most:>5} {fuel:>29} {memory:>9}")?;
+        write!(
+            out,
+            "{name:<56} {entries:>7} {calls:>11} {mean:>13} {most:>5} {fuel:>29} {memory:>9}"
+        )?;
         match figures.growth_pages {
             0 => writeln!(out)?,
             pages => writeln!(out, " +{} KiB", 64 * pages)?,
@@ -56,7 +64,7 @@ fn beside(scenarios: &[(String, &Figures)], out: &mut impl fmt::Write) -> fmt::R
         write!(out, "{name:<56}")?;
         for column in columns {
             let cell = figures.beside.get(column);
-            let cell = cell.map(|f| format!("{} / {}", f.calls, f.fuel.median));
+            let cell = cell.map(|f| format!("{} / {}", f.calls.median, f.fuel.median));
             write!(out, " {:>18}", cell.unwrap_or_default())?;
         }
         writeln!(out)?;
@@ -72,11 +80,7 @@ fn typical(scenarios: &[(String, &Figures)], out: &mut impl fmt::Write) -> fmt::
         for line in &figures.typical {
             let callback = line.split(" x").next().unwrap_or(line);
             match figures.fuel_of.get(callback) {
-                Some(fuel) => {
-                    let mut note = String::new();
-                    write!(note, "{} / {} / {}", fuel.median, fuel.mean, fuel.worst)?;
-                    writeln!(out, "  {line:<60} {note:>25}")?;
-                }
+                Some(fuel) => writeln!(out, "  {line:<60} {fuel:>25}")?,
                 None => writeln!(out, "  {line}")?,
             }
         }

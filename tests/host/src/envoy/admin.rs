@@ -1,5 +1,7 @@
 //! Envoy's admin interface: `/clusters?format=json`, from the model's clusters.
 
+use std::rc::Rc;
+
 use regex_lite::Regex;
 use serde::Serialize;
 
@@ -232,7 +234,7 @@ impl Inner {
         let wanted = |cluster: &&Cluster| {
             filter.as_ref().is_none_or(|filter| filter.is_match(&cluster.name))
         };
-        Ok(json(clusters.values().filter(wanted)))
+        Ok(json(clusters.values().map(Rc::as_ref).filter(wanted)))
     }
 
     /// What the admin interface does with a request; `None` where the test answers.
