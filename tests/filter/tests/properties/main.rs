@@ -22,7 +22,7 @@ use crate::action::{Action, actions};
 use crate::world::World;
 
 /// Cases of each property in `make test`.
-const CASES: u32 = 24;
+const CASES: u32 = 200;
 
 fn config() -> ProptestConfig {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() {
