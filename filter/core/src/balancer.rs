@@ -11,7 +11,7 @@ use crate::config::Mechanism;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::membership::roster;
-use crate::pick::{Picks, Search};
+use crate::pick::{self, Picks, Seat};
 use crate::presence::{Presence, Undertaker};
 use crate::proxy::Proxy;
 use crate::records::{Roster, Source, Standing};
@@ -52,7 +52,8 @@ pub struct Balancer {
     ids: HashMap<String, u32>,
     /// The published list of clusters, once it is full.
     all_enlisted: HashMap<String, u32>,
-    search: Search,
+    /// Room for the sample of a pick, kept so that none allocates.
+    sample: Vec<Seat>,
 }
 
 impl Balancer {
@@ -73,7 +74,7 @@ impl Balancer {
             clusters: Vec::new(),
             ids: HashMap::new(),
             all_enlisted: HashMap::new(),
-            search: Search::default(),
+            sample: Vec::new(),
         }
     }
 
@@ -274,15 +275,19 @@ impl Balancer {
             Mechanism::OverrideHost => ask.config.steering.spares,
             Mechanism::StatefulSession => 0,
         };
-        let (ledger, book, now_ms) = (&mut self.ledger, cluster.book, self.now_ms);
-        let floor = |slot: u32| {
-            let endpoint = cluster.endpoint(slot).filter(|e| e.aside.allows(now_ms))?;
-            Some((ledger.own(book, slot).milli() + ask.cost.milli(), endpoint.weight))
+        let (book, cost, now_ms) = (cluster.book, ask.cost.milli(), self.now_ms);
+        let idle = cluster.idle.iter().filter_map(|slot| {
+            cluster.endpoint(*slot).map(|e| Seat { slot: *slot, weight: e.weight })
+        });
+        let (picker, room) = (ask.settings.picker, &mut self.sample);
+        let seats = pick::candidates(&cluster.eligible, idle, picker, &mut self.rng, room);
+        let salt = self.rng.u32(..);
+        let floor = |ledger: &Ledger, slot| ledger.own(book, slot).milli() + cost;
+        let work = |ledger: &mut Ledger, slot| {
+            let allowed = cluster.endpoint(slot).is_some_and(|e| e.aside.allows(now_ms));
+            allowed.then(|| ledger.outstanding(proxy, book, slot).milli() + cost)
         };
-        let (eligible, idle) = (&cluster.eligible, &cluster.idle);
-        self.search.begin(eligible, idle, ask.settings.picker, &mut self.rng, floor);
-        let work = |slot| ledger.outstanding(proxy, book, slot).milli() + ask.cost.milli();
-        self.search.best(1 + spares, work)
+        pick::best(seats, 1 + spares, salt, &mut self.ledger, floor, work)
     }
 
     /// What became of a pick, now that `slot` serves.

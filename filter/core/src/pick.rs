@@ -1,38 +1,37 @@
 //! The choice among endpoints: the least outstanding work for its weight, ties at random.
 //!
 //! What this VM itself has outstanding at an endpoint is known for free and is the least that all
-//! workers together can have there; reading the rest costs a host call. So candidates are visited
-//! in the order of that floor, and the search ends when nobody's floor is below what was found:
-//! the answer is that of reading everything.
+//! workers together can have there; reading the rest costs a host call. So the lowest floor is
+//! looked at first, and then only those whose floor is below what was found: the answer is that of
+//! reading everything.
 
-use core::cmp::Reverse;
 use core::mem;
-use std::collections::BinaryHeap;
 
 use crate::config::Picker;
 
 /// Most endpoints that one pick names: itself and its spares.
 pub const MOST: usize = 9;
+const NO_SLOT: u32 = u32::MAX;
 
-/// An endpoint in the comparison. Smaller is better; `tie` is drawn anew for each search, so that
-/// equals are equally likely whatever their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    /// Work for its weight: first the floor, then what was read.
-    load: u64,
-    tie: u32,
-    slot: u32,
-    weight: u32,
-}
-
-impl Candidate {
-    const NOBODY: Self = Self { load: u64::MAX, tie: u32::MAX, slot: u32::MAX, weight: 0 };
+/// An endpoint that may be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its slot.
+    pub slot: u32,
+    /// Its load-balancing weight, at least 1.
+    pub weight: u32,
 }
 
 /// A pick: the best slots, best first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Picks {
-    slots: [Option<u32>; MOST],
+    slots: [u32; MOST],
+}
+
+impl Default for Picks {
+    fn default() -> Self {
+        Self { slots: [NO_SLOT; MOST] }
+    }
 }
 
 impl Picks {
@@ -43,84 +42,103 @@ impl Picks {
 
     /// All of them, the best first.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        self.slots.iter().map_while(|slot| *slot)
+        self.slots.iter().copied().take_while(|slot| *slot != NO_SLOT)
     }
 }
 
-/// A search for the best endpoints. Kept between picks, so that none of them allocates.
-#[derive(Default)]
-pub struct Search {
-    candidates: Vec<Reverse<Candidate>>,
-    sample: Vec<u32>,
+/// Who takes part in one comparison: all of `eligible`, or, where looking at every endpoint would
+/// cost more than it gains, a sample without repetition, in `room`, and `idle`, who may come twice.
+pub fn candidates<'a>(
+    eligible: &'a [Seat],
+    idle: impl Iterator<Item = Seat>,
+    picker: Picker,
+    rng: &mut fastrand::Rng,
+    room: &'a mut Vec<Seat>,
+) -> &'a [Seat] {
+    if eligible.len() <= picker.scan_limit.max(picker.samples) {
+        return eligible;
+    }
+    // Floyd's algorithm: a uniform sample without repetition, in as many draws as its size.
+    room.clear();
+    for last in eligible.len() - picker.samples..eligible.len() {
+        let draw = eligible.get(rng.usize(..=last)).filter(|seat| !room.contains(seat));
+        room.extend(draw.or_else(|| eligible.get(last)));
+    }
+    room.extend(idle);
+    room
 }
 
-impl Search {
-    /// Begins a search among `eligible`: all of it, or, where looking at every endpoint would cost
-    /// more than it gains, a sample without repetition and `idle`.
-    ///
-    /// `floor` tells an endpoint's weight and the least it would have outstanding with this
-    /// request, in thousandths of a mean request; `None` leaves it out.
-    pub fn begin(
-        &mut self,
-        eligible: &[u32],
-        idle: &[u32],
-        picker: Picker,
-        rng: &mut fastrand::Rng,
-        floor: impl Fn(u32) -> Option<(u64, u32)>,
-    ) {
-        self.candidates.clear();
-        let mut offer = |slot: u32, rng: &mut fastrand::Rng| {
-            if let Some((milli, weight)) = floor(slot) {
-                let load = for_weight(milli, weight);
-                let tie = rng.u32(..);
-                self.candidates.push(Reverse(Candidate { load, tie, slot, weight }));
-            }
-        };
-        if eligible.len() <= picker.scan_limit.max(picker.samples) {
-            for &slot in eligible {
-                offer(slot, rng);
-            }
-            return;
-        }
-        // Floyd's algorithm: a uniform sample without repetition, in as many draws as its size.
-        self.sample.clear();
-        for last in eligible.len() - picker.samples..eligible.len() {
-            let draw = eligible.get(rng.usize(..=last)).filter(|slot| !self.sample.contains(slot));
-            self.sample.extend(draw.or_else(|| eligible.get(last)));
-        }
-        for &slot in self.sample.iter().chain(idle) {
-            offer(slot, rng);
-        }
+/// An endpoint's place in the comparison: the load, a number that is another in each comparison, so
+/// that equals are equally likely whatever their order, and the slot. Smaller is better. One integer,
+/// because a branch for each endpoint would be mispredicted as often as not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank(u128);
+
+impl Rank {
+    const NOBODY: Self = Self(u128::MAX);
+
+    fn new(load: u64, salt: u32, slot: u32) -> Self {
+        Self(u128::from(load) << 64 | u128::from(mix(salt, slot)) << 32 | u128::from(slot))
     }
 
-    /// The best `wanted` (1 to [`MOST`]). `work` reads what an endpoint would have outstanding with
-    /// this request over all workers: not less than its floor.
-    pub fn best(&mut self, wanted: usize, mut work: impl FnMut(u32) -> u64) -> Picks {
-        let mut found = [Candidate::NOBODY; MOST];
-        let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
-        let mut heap = BinaryHeap::from(mem::take(&mut self.candidates));
-        while let Some(Reverse(mut next)) = heap.pop() {
-            if found.last().is_some_and(|worst| worst.load <= next.load) {
-                break;
-            }
-            // An endpoint of the sample may be among the idle too.
-            if found.iter().any(|known| known.slot == next.slot) {
-                continue;
-            }
-            next.load = for_weight(work(next.slot), next.weight);
-            for place in &mut *found {
-                if next < *place {
-                    mem::swap(&mut next, place);
-                }
-            }
-        }
-        self.candidates = heap.into_vec();
-        let mut picks = Picks::default();
-        for (slot, candidate) in picks.slots.iter_mut().zip(found) {
-            *slot = (candidate.weight > 0).then_some(candidate.slot);
-        }
-        picks
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
+    const fn load(self) -> u64 {
+        (self.0 >> 64) as u64
     }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest quarter")]
+    const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// The best `wanted` (1 to [`MOST`]) of `seats`.
+///
+/// `floor` tells the least that an endpoint would have outstanding with this request, in thousandths
+/// of a mean request; `work` reads what it would have over all workers, which is not less, or `None`
+/// where it must not be picked now. `salt` is a random number.
+pub fn best<Counts>(
+    seats: &[Seat],
+    wanted: usize,
+    salt: u32,
+    counts: &mut Counts,
+    floor: impl Fn(&Counts, u32) -> u64,
+    mut work: impl FnMut(&mut Counts, u32) -> Option<u64>,
+) -> Picks {
+    let least = |counts: &Counts, seat: &Seat| for_weight(floor(counts, seat.slot), seat.weight);
+    let rank = |counts: &Counts, seat: &Seat| Rank::new(least(counts, seat), salt, seat.slot);
+    // The better the first, the fewer of the others need be read.
+    let first = seats.iter().map(|seat| rank(counts, seat)).min().map_or(NO_SLOT, Rank::slot);
+    let start = seats.iter().find(|seat| seat.slot == first);
+    let mut found = [Rank::NOBODY; MOST];
+    let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
+    for seat in start.into_iter().chain(seats) {
+        let cannot_win = found.last().is_some_and(|worst| worst.load() <= least(counts, seat));
+        if cannot_win || found.iter().any(|known| known.slot() == seat.slot) {
+            continue;
+        }
+        let Some(milli) = work(counts, seat.slot) else { continue };
+        let mut next = Rank::new(for_weight(milli, seat.weight), salt, seat.slot);
+        for place in &mut *found {
+            if next < *place {
+                mem::swap(&mut next, place);
+            }
+        }
+    }
+    let mut picks = Picks::default();
+    for (slot, rank) in picks.slots.iter_mut().zip(found) {
+        *slot = rank.slot();
+    }
+    picks
+}
+
+/// Evenly spread for each slot, as the salt is random, and unrelated between slots. (The finalizer
+/// of `MurmurHash3`: cheaper than a draw for each endpoint.)
+fn mix(salt: u32, slot: u32) -> u32 {
+    let mut bits = salt ^ slot.wrapping_mul(0x9e37_79b9);
+    bits = (bits ^ bits >> 16).wrapping_mul(0x85eb_ca6b);
+    bits = (bits ^ bits >> 13).wrapping_mul(0xc2b2_ae35);
+    bits ^ bits >> 16
 }
 
 /// Fixed point keeps a small load over a large weight apart from none.

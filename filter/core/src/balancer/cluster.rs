@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 
 use crate::aside::Aside;
 use crate::membership::learned::Learned;
+use crate::pick::Seat;
 use crate::records::{Roster, Source, Standing};
 
 /// How far ignored overrides must outweigh honoured ones until Envoy is taken for unable to honour
@@ -41,7 +42,7 @@ pub(super) struct Cluster {
     pub(super) panic: bool,
     pub(super) unbalanced: bool,
     pub(super) endpoints: Vec<Endpoint>,
-    pub(super) eligible: Vec<u32>,
+    pub(super) eligible: Vec<Seat>,
     /// Slots whose last request of this VM ended a moment ago, the latest last.
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
@@ -90,7 +91,7 @@ impl Cluster {
                 self.slots.insert(entry.endpoint.clone(), slot);
             }
             if standing == Standing::Eligible {
-                self.eligible.push(slot);
+                self.eligible.push(Seat { slot, weight: entry.weight.max(1) });
                 if self.source == Source::Learned {
                     self.learned.adopt(slot);
                 }
@@ -116,7 +117,7 @@ impl Cluster {
             }
         }
         let eligible = &self.eligible;
-        self.idle.retain(|slot| eligible.binary_search(slot).is_ok());
+        self.idle.retain(|slot| eligible.binary_search_by_key(slot, |seat| seat.slot).is_ok());
     }
 
     /// The slot of a present endpoint.

@@ -1,39 +1,44 @@
-use std::cell::RefCell;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::test;
 
-const ALL: Picker = Picker { scan_limit: 1_000, samples: 8, idle: 0 };
+/// Own work, all workers' work, weight; by slot.
+type Load = (u64, u64, u32);
 
-/// Searches among (own, all workers', weight) by slot; what was read, in order, comes along.
-fn search(
-    loads: &[(u64, u64, u32)],
-    wanted: usize,
-    picker: Picker,
-    rng: &mut fastrand::Rng,
-) -> (Vec<u32>, Vec<u32>) {
-    let eligible: Vec<u32> = (0..u32::try_from(loads.len()).unwrap()).collect();
-    let mut search = Search::default();
-    search.begin(&eligible, &[], picker, rng, |slot| {
-        let (own, _, weight) = loads[slot as usize];
-        Some((own, weight))
+/// Compares endpoints; what was read, in order, comes along.
+fn search(loads: &[Load], wanted: usize, salt: u32) -> (Vec<u32>, Vec<u32>) {
+    let seats = seats(loads);
+    let mut read = Vec::new();
+    let floor = |_: &Vec<u32>, slot: u32| loads[slot as usize].0;
+    let picks = super::best(&seats, wanted, salt, &mut read, floor, |read, slot| {
+        read.push(slot);
+        Some(loads[slot as usize].1)
     });
-    let read = RefCell::new(Vec::new());
-    let picks = search.best(wanted, |slot| {
-        read.borrow_mut().push(slot);
-        loads[slot as usize].1
-    });
-    (picks.iter().collect(), read.into_inner())
+    (picks.iter().collect(), read)
 }
 
-fn best(loads: &[(u64, u64, u32)], wanted: usize, rng: &mut fastrand::Rng) -> Vec<u32> {
-    search(loads, wanted, ALL, rng).0
+fn seats(loads: &[Load]) -> Vec<Seat> {
+    (0..).zip(loads).map(|(slot, load)| Seat { slot, weight: load.2 }).collect()
+}
+
+fn of_weight_1(slots: &[u32]) -> Vec<Seat> {
+    slots.iter().map(|slot| Seat { slot: *slot, weight: 1 }).collect()
+}
+
+fn drawn(eligible: &[Seat], idle: &[u32], picker: Picker, rng: &mut fastrand::Rng) -> Vec<u32> {
+    let idle = of_weight_1(idle);
+    let mut room = Vec::new();
+    let seats = candidates(eligible, idle.into_iter(), picker, rng, &mut room);
+    seats.iter().map(|seat| seat.slot).collect()
+}
+
+fn best(loads: &[Load], wanted: usize, rng: &mut fastrand::Rng) -> Vec<u32> {
+    search(loads, wanted, rng.u32(..)).0
 }
 
 /// Loads that are all this VM's own.
-fn own(milli: &[u64]) -> Vec<(u64, u64, u32)> {
+fn own(milli: &[u64]) -> Vec<Load> {
     milli.iter().map(|milli| (*milli, *milli, 1)).collect()
 }
 
@@ -58,18 +63,10 @@ fn the_work_of_all_workers_decides() {
 
 #[test]
 fn nothing_is_read_that_cannot_change_the_answer() {
-    let mut rng = fastrand::Rng::with_seed(1);
-    let (pick, read) = search(&own(&[3000, 1000, 2000, 500]), 1, ALL, &mut rng);
-    assert_eq!((pick, read), (vec![3], vec![3]));
-    let (pick, read) = search(
-        &[(1000, 2500, 1), (2000, 2200, 1), (2100, 2100, 1), (2101, 9000, 1)],
-        1,
-        ALL,
-        &mut rng,
-    );
-    assert_eq!((pick, read), (vec![2], vec![0, 1, 2]));
-    let (pick, read) = search(&own(&[3000, 1000, 2000, 500]), 2, ALL, &mut rng);
-    assert_eq!((pick, read), (vec![3, 1], vec![3, 1]));
+    assert_eq!(search(&own(&[3000, 1000, 2000, 500]), 1, 1), (vec![3], vec![3]));
+    let loads = [(1000, 2500, 1), (2000, 2200, 1), (2100, 2100, 1), (2101, 9000, 1)];
+    assert_eq!(search(&loads, 1, 1), (vec![2], vec![0, 1, 2]));
+    assert_eq!(search(&own(&[3000, 1000, 2000, 500]), 2, 1), (vec![3, 1], vec![3, 0, 1]));
 }
 
 #[test]
@@ -93,24 +90,24 @@ fn ties_fall_on_each_equally_often() {
 }
 
 #[test]
-fn whoever_is_left_out_is_never_picked() {
-    let mut rng = fastrand::Rng::with_seed(7);
-    let mut search = Search::default();
-    search.begin(&[4, 5, 6], &[], ALL, &mut rng, |slot| (slot == 5).then_some((9000, 1)));
-    assert_eq!(search.best(3, |_| 9000).iter().collect::<Vec<_>>(), [5]);
-    search.begin(&[4, 5, 6], &[], ALL, &mut rng, |_| None);
-    assert_eq!(search.best(3, |_| 0).first(), None, "nothing of the last search is left");
+fn whoever_must_not_be_picked_is_not() {
+    let seats = of_weight_1(&[4, 5, 6]);
+    let only = |wanted: u32| {
+        let work = |(): &mut (), slot| (slot == wanted).then_some(9000);
+        super::best(&seats, 3, 1, &mut (), |(), _| 0, work).iter().collect::<Vec<_>>()
+    };
+    assert_eq!(only(5), [5]);
+    assert!(only(7).is_empty());
 }
 
 #[test]
 fn a_large_cluster_is_sampled_evenly_without_repetition() {
     let picker = Picker { scan_limit: 128, samples: 8, idle: 0 };
     let mut rng = fastrand::Rng::with_seed(3);
+    let eligible = of_weight_1(&(0..1000).collect::<Vec<_>>());
     let mut hits = vec![0_u32; 1000];
-    // Everybody's floor is below what is read, so that all of the sample are read.
-    let loads = vec![(0, 1000, 1); 1000];
     for _ in 0..20_000 {
-        let mut seen = search(&loads, 1, picker, &mut rng).1;
+        let mut seen = drawn(&eligible, &[], picker, &mut rng);
         assert_eq!(seen.len(), 8);
         seen.sort_unstable();
         seen.dedup();
@@ -126,29 +123,18 @@ fn a_large_cluster_is_sampled_evenly_without_repetition() {
 fn the_idle_are_looked_at_beside_the_sample_only_where_one_is_drawn() {
     let mut rng = fastrand::Rng::with_seed(3);
     let picker = Picker { scan_limit: 4, samples: 2, idle: 4 };
-    let looked = |eligible: &[u32], idle: &[u32], rng: &mut fastrand::Rng| {
-        let seen = RefCell::new(Vec::new());
-        Search::default().begin(eligible, idle, picker, rng, |slot| {
-            seen.borrow_mut().push(slot);
-            None
-        });
-        seen.into_inner()
-    };
-    let seen = looked(&[1, 2, 3, 4, 5, 6], &[6], &mut rng);
+    let seen = drawn(&of_weight_1(&[1, 2, 3, 4, 5, 6]), &[6], picker, &mut rng);
     assert_eq!((seen.len(), seen.last()), (3, Some(&6)));
-    assert_eq!(looked(&[1, 2, 3, 4], &[4], &mut rng), [1, 2, 3, 4]);
+    assert_eq!(drawn(&of_weight_1(&[1, 2, 3, 4]), &[4], picker, &mut rng), [1, 2, 3, 4]);
 }
 
 #[test]
 fn an_endpoint_that_is_sampled_and_idle_is_named_once() {
-    let mut rng = fastrand::Rng::with_seed(3);
-    let picker = Picker { scan_limit: 1, samples: 2, idle: 4 };
-    let mut search = Search::default();
-    for _ in 0..100 {
-        search.begin(&[1, 2, 3], &[1, 2, 3], picker, &mut rng, |_| Some((0, 1)));
-        let mut picks: Vec<_> = search.best(MOST, u64::from).iter().collect();
-        picks.sort_unstable();
-        assert_eq!(picks, [1, 2, 3]);
+    let seats = of_weight_1(&[2, 1, 3, 1, 2, 3]);
+    for salt in 0..100 {
+        let work = |(): &mut (), slot| Some(u64::from(slot));
+        let picks = super::best(&seats, MOST, salt, &mut (), |(), _| 0, work);
+        assert_eq!(picks.iter().collect::<Vec<_>>(), [1, 2, 3]);
     }
 }
 
