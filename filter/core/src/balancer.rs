@@ -3,13 +3,13 @@
 mod call;
 mod cluster;
 mod entry;
+mod header;
 mod upkeep;
 
-use hashbrown::HashMap;
-
+use crate::Map;
 use crate::config::Mechanism;
 use crate::lease::Lease;
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::membership::roster;
 use crate::pick::{self, Picks, Seat};
 use crate::presence::{Presence, Undertaker};
@@ -49,11 +49,12 @@ pub struct Balancer {
     undertaker: Undertaker,
     upkeep: Upkeep,
     clusters: Vec<Cluster>,
-    ids: HashMap<String, u32>,
+    ids: Map<String, u32>,
     /// The published list of clusters, once it is full.
-    all_enlisted: HashMap<String, u32>,
-    /// Room for the sample of a pick, kept so that none allocates.
+    all_enlisted: Map<String, u32>,
+    /// Room for the sample of a pick and for a list of endpoints, kept so that no request allocates.
     sample: Vec<Seat>,
+    value: String,
 }
 
 impl Balancer {
@@ -72,9 +73,10 @@ impl Balancer {
             undertaker: Undertaker::default(),
             upkeep: Upkeep::new(now_ms),
             clusters: Vec::new(),
-            ids: HashMap::new(),
-            all_enlisted: HashMap::new(),
+            ids: Map::default(),
+            all_enlisted: Map::default(),
             sample: Vec::new(),
+            value: String::new(),
         }
     }
 
@@ -275,19 +277,20 @@ impl Balancer {
             Mechanism::OverrideHost => ask.config.steering.spares,
             Mechanism::StatefulSession => 0,
         };
-        let (book, cost, now_ms) = (cluster.book, ask.cost.milli(), self.now_ms);
+        let Some(mut counts) = self.ledger.counts(cluster.book) else { return Picks::default() };
+        let (cost, now_ms) = (ask.cost.milli(), self.now_ms);
         let idle = cluster.idle.iter().filter_map(|slot| {
             cluster.endpoint(*slot).map(|e| Seat { slot: *slot, weight: e.weight })
         });
         let (picker, room) = (ask.settings.picker, &mut self.sample);
         let seats = pick::candidates(&cluster.eligible, idle, picker, &mut self.rng, room);
         let salt = self.rng.u32(..);
-        let floor = |ledger: &Ledger, slot| ledger.own(book, slot).milli() + cost;
-        let work = |ledger: &mut Ledger, slot| {
+        let floor = |counts: &Counts<'_>, slot| counts.own(slot).milli() + cost;
+        let work = |counts: &mut Counts<'_>, slot| {
             let allowed = cluster.endpoint(slot).is_some_and(|e| e.aside.allows(now_ms));
-            allowed.then(|| ledger.outstanding(proxy, book, slot).milli() + cost)
+            allowed.then(|| counts.outstanding(proxy, slot).milli() + cost)
         };
-        pick::best(seats, 1 + spares, salt, &mut self.ledger, floor, work)
+        pick::best(seats, 1 + spares, salt, &mut counts, floor, work)
     }
 
     /// What became of a pick, now that `slot` serves.

@@ -11,8 +11,9 @@ mod schema;
 pub use self::fault::{Fault, Faults};
 pub use self::schema::{FIELDS, Field, Kind, Section};
 
-use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 
+use crate::Map;
 use crate::work::Work;
 
 /// Longest configuration, in bytes.
@@ -220,7 +221,7 @@ impl Config {
         for (_, entry) in self.exact.iter().chain(&self.prefixes) {
             names.extend(entry.lists.iter().map(|(name, _)| name.as_str()));
         }
-        let mut seen: HashMap<String, u32> = HashMap::with_capacity(names.len());
+        let mut seen: Map<String, u32> = Map::with_capacity_and_hasher(names.len(), FxBuildHasher);
         // An entry of a prefix may list a cluster for which a better entry speaks.
         names.into_iter().filter(move |name| {
             seen.insert((*name).to_owned(), 0).is_none() && self.given(name).is_some()

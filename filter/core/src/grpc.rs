@@ -5,6 +5,10 @@
 /// case. Sources: the gRPC over HTTP/2 protocol and the gRPC-Web protocol.
 pub fn is_grpc(content_type: &[u8]) -> bool {
     const GRPC: &[u8] = b"application/grpc";
+    // What nearly every client sends.
+    if content_type == GRPC {
+        return true;
+    }
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     let media_type = media_type.trim_ascii();
     let Some((start, rest)) = media_type.split_at_checked(GRPC.len()) else {

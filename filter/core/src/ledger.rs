@@ -4,8 +4,7 @@
 //! pick reads one number per endpoint. Two sets of gauges exist; the epoch says which one counts
 //! (see [`crate::presence`] for why).
 
-use hashbrown::HashMap;
-
+use crate::Map;
 use crate::proxy::{GaugeId, Proxy};
 use crate::work::Work;
 
@@ -13,7 +12,7 @@ use crate::work::Work;
 #[derive(Default)]
 pub struct Ledger {
     books: Vec<Book>,
-    names: HashMap<String, u32>,
+    names: Map<String, u32>,
     set: usize,
     local: bool,
 }
@@ -69,10 +68,15 @@ impl Ledger {
         }
     }
 
+    /// The counts of one cluster, for many looks at once.
+    pub fn counts(&mut self, book: usize) -> Option<Counts<'_>> {
+        let (set, local) = (self.set, self.local);
+        self.books.get_mut(book).map(|book| Counts { book, set, local })
+    }
+
     /// This VM's own outstanding work at `slot`.
     pub fn own(&self, book: usize, slot: u32) -> Work {
-        let slots = self.books.get(book).map(|book| &book.slots);
-        slots.and_then(|slots| slots.get(slot as usize)).map_or(Work::ZERO, |slot| slot.own)
+        self.books.get(book).map_or(Work::ZERO, |book| book.own(slot))
     }
 
     /// Whether this VM has nothing outstanding.
@@ -82,19 +86,15 @@ impl Ledger {
 
     /// The outstanding work at `slot` over all workers. Never below this VM's own, never negative.
     pub fn outstanding(&mut self, proxy: &dyn Proxy, book: usize, slot: u32) -> Work {
-        let own = self.own(book, slot);
-        if self.local {
-            return own;
-        }
-        let read = self.gauge(proxy, book, slot, self.set).map_or(0, |g| proxy.gauge_read(g));
-        own.max(Work::from_milli(u64::try_from(read).unwrap_or(0)))
+        self.counts(book).map_or(Work::ZERO, |mut counts| counts.outstanding(proxy, slot))
     }
 
     /// Whether both gauges of a slot are at zero, so that another endpoint may have it.
     pub fn is_free(&mut self, proxy: &dyn Proxy, book: usize, slot: u32) -> bool {
         let clear = |gauge: Option<GaugeId>| gauge.is_none_or(|g| proxy.gauge_read(g) <= 0);
-        self.own(book, slot).is_zero()
-            && (self.local || (0..2).all(|set| clear(self.gauge(proxy, book, slot, set))))
+        let local = self.local;
+        let Some(book) = self.books.get_mut(book) else { return true };
+        book.own(slot).is_zero() && (local || (0..2).all(|set| clear(book.gauge(proxy, slot, set))))
     }
 
     /// Makes `epoch` the one this VM counts in, and brings along what it has outstanding. What it
@@ -115,8 +115,9 @@ impl Ledger {
     /// Zeroes the first `slots` slots of a cluster in the set that `epoch` does not use.
     pub fn zero_other(&mut self, proxy: &dyn Proxy, book: usize, slots: u32, epoch: u32) {
         let other = (epoch & 1 ^ 1) as usize;
+        let Some(book) = self.books.get_mut(book) else { return };
         for slot in 0..slots {
-            if let Some(gauge) = self.gauge(proxy, book, slot, other)
+            if let Some(gauge) = book.gauge(proxy, slot, other)
                 && proxy.gauge_read(gauge) != 0
             {
                 proxy.gauge_set(gauge, 0);
@@ -125,32 +126,67 @@ impl Ledger {
     }
 
     fn add(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, milli: i64) {
+        let set = self.set;
         if !self.local
             && milli != 0
-            && let Some(gauge) = self.gauge(proxy, book, slot, self.set)
+            && let Some(book) = self.books.get_mut(book)
+            && let Some(gauge) = book.gauge(proxy, slot, set)
         {
             proxy.gauge_add(gauge, milli);
         }
     }
 
     fn slot(&mut self, book: usize, slot: u32) -> Option<&mut Slot> {
-        let slots = &mut self.books.get_mut(book)?.slots;
+        self.books.get_mut(book)?.slot(slot)
+    }
+}
+
+impl Book {
+    fn own(&self, slot: u32) -> Work {
+        self.slots.get(slot as usize).map_or(Work::ZERO, |slot| slot.own)
+    }
+
+    fn slot(&mut self, slot: u32) -> Option<&mut Slot> {
         let index = slot as usize;
-        if index >= slots.len() {
-            slots.resize(index + 1, Slot::default());
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, Slot::default());
         }
-        slots.get_mut(index)
+        self.slots.get_mut(index)
     }
 
     /// Defines the gauge at its first use: a proxy keeps every name it was ever told.
-    fn gauge(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, set: usize) -> Option<GaugeId> {
-        let known = *self.slot(book, slot)?.gauges.get(set)?;
+    fn gauge(&mut self, proxy: &dyn Proxy, slot: u32, set: usize) -> Option<GaugeId> {
+        let known = *self.slot(slot)?.gauges.get(set)?;
         if known.is_some() {
             return known;
         }
-        let defined = proxy.work_gauge(&self.books.get(book)?.cluster, slot, set);
-        *self.slot(book, slot)?.gauges.get_mut(set)? = defined;
+        let defined = proxy.work_gauge(&self.cluster, slot, set);
+        *self.slot(slot)?.gauges.get_mut(set)? = defined;
         defined
+    }
+}
+
+/// The counts of one cluster.
+pub struct Counts<'a> {
+    book: &'a mut Book,
+    set: usize,
+    local: bool,
+}
+
+impl Counts<'_> {
+    /// This VM's own outstanding work at `slot`.
+    pub fn own(&self, slot: u32) -> Work {
+        self.book.own(slot)
+    }
+
+    /// See [`Ledger::outstanding`].
+    pub fn outstanding(&mut self, proxy: &dyn Proxy, slot: u32) -> Work {
+        let own = self.book.own(slot);
+        if self.local {
+            return own;
+        }
+        let read = self.book.gauge(proxy, slot, self.set).map_or(0, |g| proxy.gauge_read(g));
+        own.max(Work::from_milli(u64::try_from(read).unwrap_or(0)))
     }
 }
 

@@ -68,28 +68,17 @@ pub fn candidates<'a>(
     room
 }
 
-/// An endpoint's place in the comparison: the load, a number that is another in each comparison, so
-/// that equals are equally likely whatever their order, and the slot. Smaller is better. One integer,
-/// because a branch for each endpoint would be mispredicted as often as not.
+/// An endpoint in the comparison. Smaller is better; `tie` is another in each comparison, so that
+/// equals are equally likely whatever their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank(u128);
+struct Rank {
+    load: u64,
+    tie: u32,
+    slot: u32,
+}
 
 impl Rank {
-    const NOBODY: Self = Self(u128::MAX);
-
-    fn new(load: u64, salt: u32, slot: u32) -> Self {
-        Self(u128::from(load) << 64 | u128::from(mix(salt, slot)) << 32 | u128::from(slot))
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
-    const fn load(self) -> u64 {
-        (self.0 >> 64) as u64
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the lowest quarter")]
-    const fn slot(self) -> u32 {
-        self.0 as u32
-    }
+    const NOBODY: Self = Self { load: u64::MAX, tie: u32::MAX, slot: NO_SLOT };
 }
 
 /// The best `wanted` (1 to [`MOST`]) of `seats`.
@@ -106,19 +95,30 @@ pub fn best<Counts>(
     mut work: impl FnMut(&mut Counts, u32) -> Option<u64>,
 ) -> Picks {
     let least = |counts: &Counts, seat: &Seat| for_weight(floor(counts, seat.slot), seat.weight);
-    let rank = |counts: &Counts, seat: &Seat| Rank::new(least(counts, seat), salt, seat.slot);
+    let (mut lowest, mut equals) = (u64::MAX, 0_u32);
+    for seat in seats {
+        let load = least(counts, seat);
+        if load <= lowest {
+            equals = if load < lowest { 1 } else { equals + 1 };
+            lowest = load;
+        }
+    }
     // The better the first, the fewer of the others need be read.
-    let first = seats.iter().map(|seat| rank(counts, seat)).min().map_or(NO_SLOT, Rank::slot);
-    let start = seats.iter().find(|seat| seat.slot == first);
+    let place = salt.checked_rem(equals).unwrap_or(0) as usize;
+    let start = seats.iter().filter(|seat| least(counts, seat) == lowest).nth(place);
     let mut found = [Rank::NOBODY; MOST];
     let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
     for seat in start.into_iter().chain(seats) {
-        let cannot_win = found.last().is_some_and(|worst| worst.load() <= least(counts, seat));
-        if cannot_win || found.iter().any(|known| known.slot() == seat.slot) {
+        let worst = found.last().map_or(0, |worst| worst.load);
+        if worst <= lowest {
+            break;
+        }
+        if worst <= least(counts, seat) || found.iter().any(|known| known.slot == seat.slot) {
             continue;
         }
         let Some(milli) = work(counts, seat.slot) else { continue };
-        let mut next = Rank::new(for_weight(milli, seat.weight), salt, seat.slot);
+        let load = for_weight(milli, seat.weight);
+        let mut next = Rank { load, tie: mix(salt, seat.slot), slot: seat.slot };
         for place in &mut *found {
             if next < *place {
                 mem::swap(&mut next, place);
@@ -127,7 +127,7 @@ pub fn best<Counts>(
     }
     let mut picks = Picks::default();
     for (slot, rank) in picks.slots.iter_mut().zip(found) {
-        *slot = rank.slot();
+        *slot = rank.slot;
     }
     picks
 }

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use hashbrown::HashMap;
+use leastload_core::Map;
 use leastload_core::balancer::{Fate, Verdict};
 use leastload_core::proxy::{Cas, ClusterGauge, GaugeId, Proxy};
 use proxy_wasm::hostcalls;
@@ -52,7 +52,7 @@ pub(crate) struct Envoy {
 
 #[derive(Default)]
 struct Figures {
-    names: HashMap<String, u32>,
+    names: Map<String, u32>,
     handles: Vec<[Handle; 4]>,
 }
 

@@ -2,10 +2,8 @@
 
 use std::rc::Rc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use leastload_core::balancer::{Ask, Call, Ending};
-use leastload_core::config::{Config, Mechanism, Traffic};
+use leastload_core::config::{Config, Traffic};
 use leastload_core::grpc::{self, Status};
 use leastload_core::work::Work;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -36,24 +34,6 @@ fn cost(config: &Config) -> Option<Work> {
     let path = host::request_header(":path");
     let method = path.as_deref().and_then(grpc::method_of);
     Some(method.map_or(Work::ONE, |method| config.methods.cost(method)))
-}
-
-/// Sets the override header, if there is anybody to name.
-fn name_hosts<'a>(vm: &Vm, config: &Config, mut hosts: impl Iterator<Item = &'a str>) {
-    let Some(pick) = hosts.next() else { return };
-    let mut value = vm.value.borrow_mut();
-    value.clear();
-    match config.steering.mechanism {
-        Mechanism::StatefulSession => STANDARD.encode_string(pick, &mut value),
-        Mechanism::OverrideHost => {
-            value.push_str(pick);
-            for spare in hosts {
-                value.push(',');
-                value.push_str(spare);
-            }
-        }
-    }
-    host::set_request_header(&config.steering.header, &value);
 }
 
 /// A request under way.
@@ -94,7 +74,9 @@ impl Request {
         let mut balancer = self.vm.balancer.borrow_mut();
         let call = balancer.start(&self.vm.envoy, route.id, ask);
         self.vm.envoy.count_pick(route.id.index(), &route.cluster, call.verdict());
-        name_hosts(&self.vm, config, balancer.override_hosts(&call));
+        if let Some(value) = balancer.override_value(&call, config.steering.mechanism) {
+            host::set_request_header(&config.steering.header, value);
+        }
         self.call = Some((call, route));
     }
 

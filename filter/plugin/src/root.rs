@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use leastload_core::Map;
 use leastload_core::balancer::ClusterId;
 use leastload_core::config::{ClusterSettings, Config, Role};
 use leastload_core::proxy::Proxy;
@@ -29,7 +29,7 @@ pub(crate) struct Plugin {
     /// False where no configuration was ever good: nothing is balanced, but the default override
     /// header is still removed, for Envoy would obey it.
     balances: bool,
-    routes: RefCell<HashMap<String, Option<Rc<Route>>>>,
+    routes: RefCell<Map<String, Option<Rc<Route>>>>,
 }
 
 /// What the configuration says of one cluster.

@@ -18,8 +18,6 @@ thread_local! {
 pub(crate) struct Vm {
     pub(crate) envoy: Envoy,
     pub(crate) balancer: RefCell<Balancer>,
-    /// The value of the override header being made; kept, so that no request allocates it.
-    pub(crate) value: RefCell<String>,
     /// The last good configuration: it says how membership is found.
     config: RefCell<Option<Rc<Config>>>,
     started: Instant,
@@ -34,7 +32,6 @@ impl Vm {
         Self {
             envoy: Envoy::new(),
             balancer: RefCell::new(Balancer::new(seed, 0)),
-            value: RefCell::default(),
             config: RefCell::new(None),
             started: Instant::now(),
             ticked: Cell::new(None),

@@ -1,7 +1,6 @@
 //! One VM's view of one cluster: the published roster, and what the VM itself saw of it.
 
-use hashbrown::HashMap;
-
+use crate::Map;
 use crate::aside::Aside;
 use crate::membership::learned::Learned;
 use crate::pick::Seat;
@@ -23,6 +22,8 @@ const PROVEN_AFTER: u32 = 32;
 /// An endpoint in its slot.
 pub(super) struct Endpoint {
     pub(super) name: String,
+    /// The name in base64, once a pick needed it.
+    pub(super) encoded: Option<Box<str>>,
     pub(super) weight: u32,
     pub(super) standing: Standing,
     pub(super) aside: Aside,
@@ -46,7 +47,7 @@ pub(super) struct Cluster {
     /// Slots whose last request of this VM ended a moment ago, the latest last.
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
-    slots: HashMap<String, u32>,
+    slots: Map<String, u32>,
     /// How far ignored overrides outweigh honoured ones.
     ignored: u32,
     warned: bool,
@@ -68,7 +69,7 @@ impl Cluster {
             eligible: Vec::new(),
             idle: Vec::new(),
             learned: Learned::default(),
-            slots: HashMap::new(),
+            slots: Map::default(),
             ignored: 0,
             warned: false,
             honoured: 0,
@@ -104,6 +105,7 @@ impl Cluster {
                 known => {
                     let new = Endpoint {
                         name: entry.endpoint,
+                        encoded: None,
                         weight: entry.weight.max(1),
                         standing,
                         aside: Aside::default(),

@@ -1,9 +1,8 @@
 //! How clusters and the VM itself come in, and how the VM goes.
 
-use hashbrown::HashMap;
-
 use super::cluster::Cluster;
 use super::{Balancer, ClusterId};
+use crate::Map;
 use crate::config::ClusterSettings;
 use crate::membership::roster;
 use crate::proxy::Proxy;
@@ -88,7 +87,7 @@ impl Balancer {
                 return names.iter().position(|enlisted| enlisted == name);
             }
             // Full for the life of the process: remembered, so that no request reads it again.
-            self.all_enlisted = names.into_iter().zip(0..).collect::<HashMap<_, _>>();
+            self.all_enlisted = names.into_iter().zip(0..).collect::<Map<_, _>>();
         }
         self.all_enlisted.get(name).map(|index| *index as usize)
     }

@@ -265,10 +265,23 @@ fn shadow_picks_and_counts_but_names_nobody() {
     let mut call = rig.start(0);
     assert_eq!(call.verdict(), Verdict::Shadow);
     assert_eq!(rig.vms[0].override_hosts(&call).count(), 0);
+    assert_eq!(rig.vms[0].override_value(&call, Mechanism::StatefulSession), None);
     assert_eq!(rig.outstanding(0, "a:1"), 1_000);
     assert_eq!(rig.served(0, &mut call, "a:1", 1), Some(Fate::ShadowSame));
     rig.end(0, call, Ending::Answered);
     assert_eq!(rig.proxy.leftovers(), []);
+}
+
+#[test]
+fn the_session_filter_reads_one_endpoint_in_base64() {
+    let config = r#"{"discovery":{"static":{"c":["10.0.0.1:50051"]}}}"#;
+    let mut rig = Rig::new(1, config);
+    for _ in 0..2 {
+        let call = rig.start(0);
+        let value = rig.vms[0].override_value(&call, Mechanism::StatefulSession);
+        assert_eq!(value, Some("MTAuMC4wLjE6NTAwNTE="));
+        rig.end(0, call, Ending::Answered);
+    }
 }
 
 #[test]
@@ -283,6 +296,8 @@ fn spares_follow_the_pick_in_order_of_load() {
     let hosts: Vec<_> = rig.vms[0].override_hosts(&second).map(str::to_owned).collect();
     assert_eq!(hosts.len(), 3);
     assert_eq!(hosts[2], rig.pick(0, &first), "the busy one comes last");
+    let value = rig.vms[0].override_value(&second, Mechanism::OverrideHost);
+    assert_eq!(value, Some(hosts.join(",").as_str()));
     rig.end(0, first, Ending::Answered);
     rig.end(0, second, Ending::Answered);
 }

@@ -3,8 +3,7 @@
 
 use std::io::Read;
 
-use hashbrown::HashMap;
-
+use crate::Map;
 use crate::config::Config;
 use crate::membership::admin::{self, Cluster};
 use crate::membership::roster::{self, Listing};
@@ -145,7 +144,7 @@ impl Balancer {
         // The answer may not tell of a cluster that came after the question, which is not to say
         // that Envoy knows nothing of it. The list only grows at its end.
         names.truncate(self.upkeep.asked_clusters);
-        let wanted: HashMap<String, u32> = names.iter().cloned().zip(0..).collect();
+        let wanted: Map<String, u32> = names.iter().cloned().zip(0..).collect();
         let answer = match admin::parse(body, &|name| wanted.contains_key(name)) {
             Ok(answer) => answer,
             Err(error) => {

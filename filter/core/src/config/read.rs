@@ -1,8 +1,8 @@
 //! Walks a configuration and collects every fault, so that an operator repairs it in one round.
 
+use rustc_hash::FxBuildHasher;
 use std::io::{BufReader, Read};
 
-use hashbrown::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use super::{
     Config, Given, LONGEST_ENDPOINT, MOST_BYTES, MOST_CLUSTERS, MOST_ENDPOINTS, MOST_METHODS,
     Mechanism, Methods, Overrides, Role, Traffic, add, is_endpoint,
 };
+use crate::Map;
 use crate::grpc;
 use crate::work::Work;
 
@@ -247,7 +248,7 @@ impl Reader {
             return Vec::new();
         }
         let mut endpoints = Vec::with_capacity(values.len());
-        let mut seen: HashMap<String, u32> = HashMap::with_capacity(values.len());
+        let mut seen: Map<String, u32> = Map::with_capacity_and_hasher(values.len(), FxBuildHasher);
         for (index, value) in values.iter().enumerate() {
             self.within(&format!("[{index}]"), |reader| match value {
                 Value::String(endpoint) if is_endpoint(endpoint) => {

@@ -11,13 +11,14 @@
 mod walk;
 
 use core::fmt;
+use rustc_hash::FxBuildHasher;
 use std::io::{BufReader, Read};
 
-use hashbrown::HashMap;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 use serde_json::error::Category;
 
 use self::walk::{Key, Node, Scalar, Target, scalar, skip};
+use crate::Map;
 use crate::config::is_endpoint;
 
 /// Most hosts kept of one cluster; further ones are counted in [`Snapshot::dropped`].
@@ -261,7 +262,7 @@ impl Target for ClusterDraft<'_> {
 /// health counts.
 fn each_once(hosts: Vec<Host>) -> Vec<Host> {
     let mut once: Vec<Host> = Vec::with_capacity(hosts.len());
-    let mut places: HashMap<String, u32> = HashMap::with_capacity(hosts.len());
+    let mut places: Map<String, u32> = Map::with_capacity_and_hasher(hosts.len(), FxBuildHasher);
     for host in hosts {
         match places.get(&host.endpoint).and_then(|place| once.get_mut(*place as usize)) {
             Some(first) if (host.priority, host.health) < (first.priority, first.health) => {

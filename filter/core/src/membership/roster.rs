@@ -1,12 +1,12 @@
 //! One cluster's published membership: who is in it, in which slot, and who may be picked.
 
-use hashbrown::HashMap;
-
 use super::admin::{Cluster, Host};
 use super::eligible::{Verdict, eligible};
+use crate::Map;
 use crate::config::is_endpoint;
 use crate::proxy::Proxy;
 use crate::records::{self, CLUSTERS, Clusters, Entry, Roster, STATE, Source, Standing, State};
+use rustc_hash::FxBuildHasher;
 
 /// Most clusters followed in one process; requests to any further one are left to Envoy.
 pub const MOST_CLUSTERS: usize = 1_024;
@@ -31,7 +31,7 @@ impl Listing {
     /// where it tells of the cluster.
     pub fn given(endpoints: &[String], told: Option<&Cluster>, panic_threshold: f64) -> Self {
         if let Some(told) = told {
-            let given: HashMap<&str, u32> = endpoints.iter().map(|e| (e.as_str(), 0)).collect();
+            let given: Map<&str, u32> = endpoints.iter().map(|e| (e.as_str(), 0)).collect();
             let is_given = |host: &&Host| given.contains_key(host.endpoint.as_str());
             let hosts: Vec<Host> = told.hosts.iter().filter(is_given).cloned().collect();
             return Self { source: Source::Static, ..Self::of(&hosts, panic_threshold) };
@@ -72,7 +72,8 @@ impl Listing {
 /// takes a vacant slot (see [`vacate`]), or a new one. True if anything changed.
 pub fn merge(roster: &mut Roster, listing: &Listing) -> bool {
     let before = roster.clone();
-    let mut slots: HashMap<String, u32> = HashMap::with_capacity(roster.entries.len());
+    let mut slots: Map<String, u32> =
+        Map::with_capacity_and_hasher(roster.entries.len(), FxBuildHasher);
     let mut vacant = Vec::new();
     for (slot, entry) in (0_u32..).zip(roster.entries.iter_mut()) {
         entry.standing = Standing::Gone.into();
