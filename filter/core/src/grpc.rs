@@ -89,6 +89,23 @@ impl Status {
         u8::try_from(code).ok().filter(|code| *code <= 16).map_or(Status::UNKNOWN, Status)
     }
 
+    /// Whether it cannot come from Envoy itself, which answers with what it makes of an HTTP status
+    /// (`INTERNAL`, `UNAUTHENTICATED`, `PERMISSION_DENIED`, `UNIMPLEMENTED`, `UNAVAILABLE`,
+    /// `UNKNOWN`), of a deadline or of a rate limit. Source: Envoy's `httpToGrpcStatus`.
+    pub const fn is_a_servers(self) -> bool {
+        !matches!(
+            self,
+            Status::INTERNAL
+                | Status::UNAUTHENTICATED
+                | Status::PERMISSION_DENIED
+                | Status::UNIMPLEMENTED
+                | Status::UNAVAILABLE
+                | Status::UNKNOWN
+                | Status::DEADLINE_EXCEEDED
+                | Status::RESOURCE_EXHAUSTED
+        )
+    }
+
     /// The number, 0 to 16.
     pub const fn code(self) -> u8 {
         self.0
@@ -178,6 +195,12 @@ mod tests {
         for odd in [-1, 17, 256, i64::MAX, i64::MIN] {
             assert_eq!(Status::from_code(odd), Status::UNKNOWN);
         }
+    }
+
+    #[test]
+    fn what_only_a_server_says() {
+        let a_servers = (0..=16).filter(|code| Status::from_code(*code).is_a_servers());
+        assert_eq!(a_servers.collect::<Vec<_>>(), [0, 1, 3, 5, 6, 9, 10, 11, 15]);
     }
 
     proptest! {

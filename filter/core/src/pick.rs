@@ -108,7 +108,8 @@ pub fn best<Counts>(
     let start = seats.iter().filter(|seat| least(counts, seat) == lowest).nth(place);
     let mut found = [Rank::NOBODY; MOST];
     let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
-    for seat in start.into_iter().chain(seats) {
+    let is_other = |seat: &&Seat| start.is_none_or(|start| start.slot != seat.slot);
+    for seat in start.into_iter().chain(seats.iter().filter(is_other)) {
         let worst = found.last().map_or(0, |worst| worst.load);
         if worst <= lowest {
             break;

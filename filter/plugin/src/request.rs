@@ -125,9 +125,10 @@ impl HttpContext for Request {
                 self.vm.envoy.count_fate(route.id.index(), &route.cluster, fate);
             }
         }
-        if end_of_stream {
-            let status = host::response_header("grpc-status");
-            self.unavailable = status.is_some_and(|s| Status::parse(&s) == Status::UNAVAILABLE);
+        if end_of_stream && let Some(status) = host::response_header("grpc-status") {
+            let status = Status::parse(&status);
+            self.unavailable = status == Status::UNAVAILABLE;
+            self.ended = status.is_a_servers();
         }
         Action::Continue
     }

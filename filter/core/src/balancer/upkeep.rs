@@ -35,6 +35,8 @@ pub(super) struct Upkeep {
     /// The number of successful reads that this VM last saw, and when it saw it change.
     reads: u64,
     read_ms: u64,
+    /// The last successful read was there before this VM was, and none has succeeded since.
+    of_unknown_age: bool,
     due_ms: u64,
     /// Coordinator only: when the answer under way was asked for, and when to ask next.
     asked_ms: Option<u64>,
@@ -54,6 +56,7 @@ impl Upkeep {
             max_age_ms: u64::MAX,
             reads: 0,
             read_ms: now_ms,
+            of_unknown_age: false,
             due_ms: 0,
             asked_ms: None,
             next_ms: now_ms,
@@ -80,7 +83,9 @@ impl Upkeep {
     /// Whether the admin interface was read recently enough. By this VM's own clock: an answer
     /// counts from when the VM learned of it.
     pub(super) fn is_fresh(&self, now_ms: u64) -> bool {
-        self.reads > 0 && now_ms.saturating_sub(self.read_ms) <= self.bound_ms()
+        self.reads > 0
+            && !self.of_unknown_age
+            && now_ms.saturating_sub(self.read_ms) <= self.bound_ms()
     }
 
     fn bound_ms(&self) -> u64 {
@@ -268,6 +273,7 @@ impl Balancer {
     pub(super) fn follow(&mut self, proxy: &dyn Proxy) {
         let Some((state, _)) = records::read::<State>(proxy, STATE) else { return };
         if state.reads != self.upkeep.reads {
+            self.upkeep.of_unknown_age = self.upkeep.reads == 0 && state.failing;
             self.upkeep.reads = state.reads;
             self.upkeep.read_ms = self.now_ms;
         }

@@ -27,6 +27,19 @@ fn membership_that_nobody_confirms_goes_stale_and_then_is_learned() {
 }
 
 #[test]
+fn a_vm_that_comes_while_nobody_confirms_does_not_trust_a_list_of_any_age() {
+    let proxy = warm(sidecar(json!({})));
+    proxy.admin(AdminMode::Refused);
+    ticks(&proxy, 60);
+    assert_eq!(answered(&proxy, 0).asked(), None);
+    proxy.worker(0).restart();
+    assert_eq!(answered(&proxy, 0).asked(), None);
+    proxy.admin(AdminMode::Filtering);
+    ticks(&proxy, 12);
+    assert_eq!(asked_for(&proxy, 0, 10).iter().flatten().count(), 10);
+}
+
+#[test]
 fn max_age_is_what_the_configuration_says() {
     let proxy = warm(sidecar(json!({"discovery": {"max_age": "2m"}})));
     proxy.admin(AdminMode::Refused);

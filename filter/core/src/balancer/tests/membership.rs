@@ -259,3 +259,19 @@ fn an_answer_that_came_too_late_changes_nothing() {
     rig.vms[0].admin_answered(&rig.proxy, &rig.config, body.as_bytes(), length).unwrap();
     assert_ne!(rig.call(0, "x").0, Verdict::Steer);
 }
+
+#[test]
+fn a_vm_that_comes_while_the_admin_interface_fails_does_not_trust_a_list_of_any_age() {
+    let mut rig = Rig::new(2, "{}");
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
+    rig.call(0, "x");
+    rig.ticks(8);
+    assert_eq!(rig.call(0, "x").0, Verdict::Steer);
+    rig.admin = None;
+    rig.ticks(4);
+    rig.vms[0] = Balancer::new(99, rig.now_ms);
+    assert_eq!(rig.call(0, "x").0, Verdict::Stale);
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY")]));
+    rig.ticks(16);
+    assert_eq!(rig.call(0, "x").0, Verdict::Steer);
+}
