@@ -26,9 +26,10 @@ pub(crate) fn remove_response_header(name: &str) {
     let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, None);
 }
 
-/// Sets a header of the request, in its headers callback.
-pub(crate) fn set_request_header(name: &str, value: &str) {
-    let _ = hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value));
+/// Sets a header of the request, in its headers callback; every value that was there goes. `None`
+/// where it could not be set.
+pub(crate) fn set_request_header(name: &str, value: &str) -> Option<()> {
+    hostcalls::set_map_value(MapType::HttpRequestHeaders, name, Some(value)).ok()
 }
 
 /// A property that is text.

@@ -64,20 +64,22 @@ impl Request {
         }
     }
 
-    /// Counts the request and steers it, if it is one of those to be balanced.
-    fn route(&mut self, plugin: &Plugin) {
+    /// Counts the request and steers it, if it is one of those to be balanced. `None` where
+    /// no override was set; one that is takes the place of whatever the client sent.
+    fn route(&mut self, plugin: &Plugin) -> Option<()> {
         let config = &plugin.config;
-        let Some(cost) = cost(config) else { return };
-        let Some(cluster) = host::text(&["xds", "cluster_name"]) else { return };
-        let Some(route) = plugin.route(&self.vm, cluster) else { return };
+        let cost = cost(config)?;
+        let cluster = host::text(&["xds", "cluster_name"])?;
+        let route = plugin.route(&self.vm, cluster)?;
         let ask = Ask { config, settings: &route.settings, cost };
         let mut balancer = self.vm.balancer.borrow_mut();
         let call = balancer.start(&self.vm.envoy, route.id, ask);
         self.vm.envoy.count_pick(route.id.index(), &route.cluster, call.verdict());
-        if let Some(value) = balancer.override_value(&call, config.steering.mechanism) {
-            host::set_request_header(&config.steering.header, value);
-        }
+        let steered = balancer
+            .override_value(&call, config.steering.mechanism)
+            .and_then(|value| host::set_request_header(&config.steering.header, value));
         self.call = Some((call, route));
+        steered
     }
 
     /// Ends the call, once: at the log, or where the context goes without one.
@@ -96,10 +98,10 @@ impl HttpContext for Request {
         crate::fault::on_request();
         let plugin = Rc::clone(&self.plugin);
         // Only this filter names hosts, whoever sent the request and wherever it goes.
-        if host::request_header(&plugin.config.steering.header).is_some() {
-            host::remove_request_header(&plugin.config.steering.header);
+        let header = &plugin.config.steering.header;
+        if self.route(&plugin).is_none() && host::request_header(header).is_some() {
+            host::remove_request_header(header);
         }
-        self.route(&plugin);
         Action::Continue
     }
 
