@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::memory::Memory;
 use crate::test;
 
+mod fates;
 mod membership;
 mod places;
 mod proof;

@@ -1,5 +1,8 @@
 //! Who is there, who may be picked, and who tells.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::*;
 use crate::membership::roster;
 use crate::records;
@@ -179,6 +182,18 @@ fn beyond_the_last_cluster_requests_are_left_alone() {
     assert!(rig.vms[0].cluster(&rig.proxy, "one too many", &settings).is_none());
     assert!(rig.vms[1].cluster(&rig.proxy, "one too many", &settings).is_none());
     assert!(rig.vms[1].cluster(&rig.proxy, "c7", &settings).is_some(), "entered by another");
+    let reads = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&reads);
+    rig.proxy.interrupt(move || seen.set(seen.get() + 1));
+    assert!(rig.vms[1].cluster(&rig.proxy, "one too many", &settings).is_none());
+    assert_eq!(reads.get(), 0, "the full list is remembered");
+}
+
+#[test]
+fn a_record_that_says_nothing_does_not_hide_what_the_configuration_says() {
+    let mut rig = Rig::new(1, THREE);
+    assert!(rig.proxy.shared_swap(&records::roster_key(CLUSTER), b"", None));
+    assert_eq!(rig.call(0, "x").0, Verdict::Steer);
 }
 
 #[test]
