@@ -141,6 +141,28 @@ fn a_slot_is_used_again_only_after_its_quarantine_and_its_last_call() {
 }
 
 #[test]
+fn what_is_known_of_an_endpoint_stays_with_it_and_goes_with_it() {
+    let mut rig = Rig::new(1, THREE);
+    for _ in 0..3 {
+        let call = rig.start(0);
+        rig.end(0, call, Ending::Failed);
+    }
+    assert_eq!(rig.call(0, "x").0, Verdict::Aside);
+    let change = |rig: &mut Rig, what: fn(&mut records::Entry)| {
+        roster::publish(&rig.proxy, CLUSTER, 0, |roster| {
+            what(&mut roster.entries[1]);
+            roster.version += 1;
+            true
+        });
+        rig.ticks(1);
+    };
+    change(&mut rig, |entry| entry.weight = 2);
+    assert_eq!(rig.call(0, "x").0, Verdict::Aside, "still the one that failed");
+    change(&mut rig, |entry| entry.endpoint = "z:1".to_owned());
+    assert_eq!(rig.call(0, "x"), (Verdict::Steer, "z:1".to_owned()), "another has its slot");
+}
+
+#[test]
 fn original_destinations_are_never_steered() {
     let mut rig = Rig::new(1, "{}");
     rig.admin = Some(
