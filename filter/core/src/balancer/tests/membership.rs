@@ -163,6 +163,40 @@ fn what_is_known_of_an_endpoint_stays_with_it_and_goes_with_it() {
 }
 
 #[test]
+fn a_list_that_the_configuration_gives_later_holds_within_seconds() {
+    let mut rig = Rig::new(1, r#"{"discovery":{"admin_cluster":""}}"#);
+    rig.call(0, "a:1");
+    let given = r#"{"discovery":{"admin_cluster":"","static":{"c":["b:1"]}}}"#;
+    rig.config = Config::parse(given.as_bytes()).unwrap();
+    rig.vms[0] = Balancer::new(99, rig.now_ms);
+    assert_eq!(rig.call(0, "a:1").0, Verdict::Learn);
+    rig.ticks(8);
+    assert_eq!(rig.call(0, "x"), (Verdict::Steer, "b:1".to_owned()));
+}
+
+#[test]
+fn what_was_learned_stays_while_the_admin_interface_says_nothing_of_the_cluster() {
+    let mut rig = Rig::new(1, r#"{"discovery":{"learn_percent":0}}"#);
+    let told = admin(&[("10.0.0.1:80", 0, "HEALTHY")]);
+    rig.admin = Some(told.replace("\"c\"", "\"other\""));
+    rig.call(0, "x");
+    rig.ticks(8);
+    for _ in 0..40 {
+        rig.call(0, "a:1");
+    }
+    for _ in 0..3 {
+        assert_eq!(rig.call(0, "x"), (Verdict::Steer, "a:1".to_owned()));
+        rig.ticks(8);
+    }
+    let silent = rig.admin.replace(told);
+    rig.ticks(8);
+    assert_eq!(rig.call(0, "x"), (Verdict::Steer, "10.0.0.1:80".to_owned()));
+    rig.admin = silent;
+    rig.ticks(8);
+    assert_eq!(rig.call(0, "10.0.0.1:80").0, Verdict::Learn, "what was told holds no longer");
+}
+
+#[test]
 fn original_destinations_are_never_steered() {
     let mut rig = Rig::new(1, "{}");
     rig.admin = Some(

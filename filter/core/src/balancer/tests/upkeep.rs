@@ -148,6 +148,39 @@ fn the_coordinator_tells_each_clusters_figures() {
 }
 
 #[test]
+fn the_coordinators_slow_work_is_done_once_a_second() {
+    let mut rig = Rig::new(1, THREE);
+    rig.now_ms = 3_600_000;
+    rig.call(0, "x");
+    rig.ticks(8);
+    let tells = |rig: &mut Rig| {
+        rig.proxy.figures.borrow_mut().clear();
+        rig.ticks(1);
+        !rig.proxy.figures.borrow().is_empty()
+    };
+    assert_eq!((0..40).filter(|_| tells(&mut rig)).count(), 10);
+}
+
+#[test]
+fn a_slot_waits_half_a_minute_each_time_its_endpoint_goes() {
+    let mut rig = Rig::new(2, "{}");
+    let mut slots = |host: u32, seconds: usize| {
+        rig.admin = Some(admin(&[(&format!("10.0.0.{host}:80"), 0, "HEALTHY")]));
+        rig.call(0, "x");
+        rig.ticks(4 * seconds);
+        let key = records::roster_key(CLUSTER);
+        records::read::<Roster>(&rig.proxy, &key).unwrap().0.entries.len()
+    };
+    assert_eq!(slots(1, 60), 1);
+    assert_eq!(slots(2, 20), 2);
+    assert_eq!(slots(1, 20), 2, "the first is back");
+    assert_eq!(slots(2, 20), 2);
+    assert_eq!(slots(3, 20), 3, "the first is gone for twenty seconds");
+    assert_eq!(slots(4, 2), 3, "the first is gone for forty");
+    assert_eq!(slots(5, 2), 4, "the second and the third are not");
+}
+
+#[test]
 fn in_panic_none_is_eligible_and_a_list_has_no_age() {
     let mut rig = Rig::new(2, r#"{"panic_threshold":60}"#);
     rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY"), ("10.0.0.2:80", 0, "UNHEALTHY")]));
