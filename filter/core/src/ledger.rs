@@ -263,6 +263,9 @@ mod tests {
         assert_eq!(books, [0, 1, 0]);
         ledger.up(&proxy, 1, 3, Work::ONE);
         assert_eq!(proxy.leftovers(), [("b/3/0".to_owned(), 1_000)]);
-        assert_eq!((ledger.own(0, 3), ledger.own(1, 3)), (Work::ZERO, Work::ONE));
+        for (book, work) in [(0, Work::ZERO), (1, Work::ONE)] {
+            assert_eq!(ledger.own(book, 3), work);
+            assert_eq!(ledger.counts(book).unwrap().own(3), work);
+        }
     }
 }
