@@ -4,6 +4,7 @@ mod call;
 mod cluster;
 mod entry;
 mod header;
+mod question;
 mod upkeep;
 
 use crate::Map;

@@ -36,32 +36,41 @@ fn cost(config: &Config) -> Option<Work> {
     Some(method.map_or(Work::ONE, |method| config.methods.cost(method)))
 }
 
+/// What headers say that end the response.
+fn whole_answer() -> Answer {
+    match host::response_header("grpc-status").map(|status| Status::parse(&status)) {
+        Some(Status::UNAVAILABLE) => Answer::Unavailable,
+        Some(status) if status.is_a_servers() => Answer::Ended,
+        _ => Answer::Whole,
+    }
+}
+
 /// A request under way.
 pub(crate) struct Request {
     vm: Rc<Vm>,
     plugin: Rc<Plugin>,
     call: Option<(Call, Rc<Route>)>,
-    /// Response headers arrived.
-    answered: bool,
-    /// They did not end the stream, so they are no reply of Envoy's to a gRPC request.
-    begun: bool,
-    /// They, or the trailers, ended the stream as gRPC does.
-    ended: bool,
-    /// The status of a trailers-only response said UNAVAILABLE.
-    unavailable: bool,
+    answer: Answer,
+}
+
+/// How far the response came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// No headers.
+    None,
+    /// Headers, and more to come: no reply of Envoy's to a gRPC request.
+    Begun,
+    /// Headers that ended the stream.
+    Whole,
+    /// The same, saying UNAVAILABLE.
+    Unavailable,
+    /// Ended as a gRPC server ends it: by trailers, or by a status that only a server gives.
+    Ended,
 }
 
 impl Request {
     pub(crate) fn new(vm: Rc<Vm>, plugin: Rc<Plugin>) -> Self {
-        Self {
-            vm,
-            plugin,
-            call: None,
-            answered: false,
-            begun: false,
-            ended: false,
-            unavailable: false,
-        }
+        Self { vm, plugin, call: None, answer: Answer::None }
     }
 
     /// Counts the request and steers it, if it is one of those to be balanced. `None` where
@@ -113,8 +122,6 @@ impl HttpContext for Request {
             host::remove_response_header(header);
         }
         let Some((call, route)) = &mut self.call else { return Action::Continue };
-        self.answered = true;
-        self.begun = !end_of_stream;
         if another {
             call.contradict();
         }
@@ -127,16 +134,12 @@ impl HttpContext for Request {
                 self.vm.envoy.count_fate(route.id.index(), &route.cluster, fate);
             }
         }
-        if end_of_stream && let Some(status) = host::response_header("grpc-status") {
-            let status = Status::parse(&status);
-            self.unavailable = status == Status::UNAVAILABLE;
-            self.ended = status.is_a_servers();
-        }
+        self.answer = if end_of_stream { whole_answer() } else { Answer::Begun };
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.ended = true;
+        self.answer = Answer::Ended;
         Action::Continue
     }
 
@@ -144,17 +147,17 @@ impl HttpContext for Request {
         if self.call.is_none() {
             return;
         }
-        if self.ended {
+        if self.answer == Answer::Ended {
             self.end(Ending::Answered, None);
             return;
         }
         let flags = host::number(&["response", "flags"]).unwrap_or(0);
         let at = host::text(&["upstream", "address"]);
-        let reset = flags & RESET_BY_ENDPOINT != 0 && !self.begun;
-        let refused = flags == 0 && self.unavailable && at.is_some();
+        let reset = flags & RESET_BY_ENDPOINT != 0 && self.answer != Answer::Begun;
+        let refused = flags == 0 && self.answer == Answer::Unavailable && at.is_some();
         let ending = if flags & CONNECTION_FAILED != 0 || reset || refused {
             Ending::Failed
-        } else if flags == 0 && self.answered {
+        } else if flags == 0 && self.answer != Answer::None {
             Ending::Answered
         } else {
             Ending::Undecided
