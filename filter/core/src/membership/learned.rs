@@ -106,7 +106,8 @@ mod tests {
         assert!(learned.is_settled());
         // One that the published roster brought before the draw was counted.
         learned.adopt(2);
-        learned.drawn(2);
+        (0..25).for_each(|_| learned.drawn(2));
+        assert!(learned.is_settled());
         learned.newcomer();
         assert!(!learned.is_settled());
     }
