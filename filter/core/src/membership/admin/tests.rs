@@ -232,6 +232,10 @@ fn a_faulty_host_is_counted_and_hides_no_other() {
         json!({"address": {"envoy_internal_address": {"server_listener_name": "a", "endpoint_id": 1}}}),
         json!({"address": ip(3), "priority": -1}),
         json!({"address": ip(3), "priority": "0"}),
+        json!({"address": ip(3), "priority": 1.5}),
+        json!({"address": ip(3), "priority": true}),
+        json!({"address": ip(3), "priority": [1]}),
+        json!({"address": ip(3), "priority": {"a": 1}}),
         json!({"address": ip(3), "priority": 4_294_967_296_u64}),
     ];
     for fault in &odd {

@@ -84,9 +84,7 @@ impl Scalar {
 /// What takes the members of an object or the elements of an array.
 pub(super) trait Target {
     /// Takes the value that belongs to `key`.
-    fn member<'de, A: MapAccess<'de>>(&mut self, _: Key, map: &mut A) -> Result<(), A::Error> {
-        skip(map)
-    }
+    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
 
     /// Takes the next element; false at the end.
     fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
