@@ -101,6 +101,7 @@ fn nothing_told_is_an_empty_report() {
         "JSON {}",
         r#"JSON {"cpu_utilization":null,"named_metrics":null,"unknown":{"a":[1,{}]}}"#,
         "BIN GAE=",
+        &format!("TEXT {}", " ".repeat(MOST_BYTES - "TEXT ".len())),
     ] {
         assert_eq!(valid(value), empty, "{value}");
     }
@@ -166,6 +167,22 @@ fn what_is_too_large_becomes_the_end_of_its_range() {
 }
 
 #[test]
+fn the_ends_of_a_range_are_within_it() {
+    let report = binary(&OrcaLoadReport {
+        cpu_utilization: MOST_UTILIZATION,
+        mem_utilization: LEAST,
+        named_metrics: vec![metric("rif", MOST_AMOUNT)],
+        utilization: vec![metric("disk", 1.0)],
+        request_cost: vec![metric("bytes", LEAST)],
+        ..Default::default()
+    });
+    let Figures { cpu_utilization, mem_utilization, .. } = report.figures;
+    assert_eq!((cpu_utilization, mem_utilization), (MOST_UTILIZATION, LEAST));
+    assert_eq!(report.wanted, [Some(MOST_AMOUNT), Some(1.0), Some(LEAST)]);
+    assert_eq!((report.figures.clamped, report.figures.dropped), (0, 0));
+}
+
+#[test]
 fn the_last_valid_one_of_a_name_counts() {
     for value in [
         "TEXT eps=1,eps=2,named_metrics.rif=1,named_metrics.rif=2,eps=-1",
@@ -225,6 +242,17 @@ fn whole_values_that_are_refused() {
     }
     assert_eq!(Report::parse_binary(b"", &WANTED), Err(NotProtobuf));
     assert_eq!(Report::parse(b"TEXT \xff=1", &WANTED), Err(NotText));
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let says = |value: &str| parse(value).unwrap_err().to_string();
+    assert_eq!(says("eps=1"), "neither TEXT, JSON nor BIN");
+    assert_eq!(says("TEXT eps"), "not a list of names and values");
+    assert_eq!(says("JSON 1"), "not an object of JSON");
+    assert_eq!(says("BIN ="), "not base64");
+    assert_eq!(says("BIN "), "not an OrcaLoadReport");
+    assert_eq!(says(&"x".repeat(MOST_BYTES + 1)), "longer than 4 kB");
 }
 
 fn check(report: &Report<3>) {

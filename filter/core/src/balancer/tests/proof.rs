@@ -86,3 +86,16 @@ fn where_no_response_header_tells_every_address_is_read() {
         "discovery":{"static":{"c":["a:1","b:1","d:1"]}}}"#;
     assert_eq!(asked(&mut Rig::new(1, config), 500), 500);
 }
+
+#[test]
+fn three_honoured_picks_end_deafness_however_long_it_lasted() {
+    let mut cluster = Cluster::new(CLUSTER, 0, 0);
+    let mut dice = fastrand::Rng::with_seed(5);
+    let mut deaf = |cluster: &Cluster| (0..1_000).any(|_| cluster.is_deaf(&mut dice));
+    assert_eq!((1..=1_000).filter(|_| cluster.ignored()).count(), 1, "said once");
+    for honoured in 0..3 {
+        assert!(deaf(&cluster), "after {honoured}");
+        cluster.heard(0);
+    }
+    assert!(!deaf(&cluster));
+}
