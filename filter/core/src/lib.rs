@@ -22,8 +22,8 @@ pub mod grpc;
 pub mod lease;
 pub mod ledger;
 pub mod membership;
-#[cfg(test)]
-pub(crate) mod memory;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
 pub mod pick;
 pub mod presence;
 pub mod proxy;

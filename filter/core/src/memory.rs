@@ -1,4 +1,6 @@
-//! A proxy in memory, for tests: one shared store and one set of gauges, as Envoy has them.
+//! A proxy in memory, for tests and benchmarks: one shared store and one set of gauges, as Envoy has
+//! them. It panics where it is used as no proxy can be.
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -9,36 +11,53 @@ type Interruption = Box<dyn FnMut()>;
 
 /// Envoy's shared data and gauges.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
     next_cas: Cell<u32>,
-    names: RefCell<Vec<String>>,
+    /// By cluster, slot and set.
+    handles: RefCell<HashMap<(String, u32, usize), GaugeId>>,
     gauges: RefCell<Vec<i64>>,
-    pub(crate) figures: RefCell<HashMap<(String, String), u64>>,
-    pub(crate) warnings: RefCell<Vec<String>>,
+    /// What was published last, by cluster and figure.
+    pub figures: RefCell<HashMap<(String, String), u64>>,
+    /// What an operator was told.
+    pub warnings: RefCell<Vec<String>>,
     /// The proxy drops our gauges: reads are 0.
-    pub(crate) drops_gauges: Cell<bool>,
+    pub drops_gauges: Cell<bool>,
     interruption: RefCell<Option<Interruption>>,
 }
 
 impl Memory {
     /// Runs `what` before each call: other VMs' doings between two calls of one.
-    pub(crate) fn interrupt(&self, what: impl FnMut() + 'static) {
+    pub fn interrupt(&self, what: impl FnMut() + 'static) {
         *self.interruption.borrow_mut() = Some(Box::new(what));
     }
 
     /// The gauge of a slot as Envoy holds it.
-    pub(crate) fn gauge(&self, cluster: &str, slot: u32, set: usize) -> i64 {
-        let name = format!("{cluster}/{slot}/{set}");
-        let names = self.names.borrow();
-        let at = names.iter().position(|known| *known == name);
-        at.map_or(0, |at| self.gauges.borrow()[at])
+    pub fn gauge(&self, cluster: &str, slot: u32, set: usize) -> i64 {
+        let handle = self.handles.borrow().get(&(cluster.to_owned(), slot, set)).copied();
+        handle.map_or(0, |gauge| self.gauges.borrow()[gauge.0 as usize])
     }
 
-    /// Every gauge that is not zero.
-    pub(crate) fn leftovers(&self) -> Vec<(String, i64)> {
-        let names = self.names.borrow().clone();
-        names.into_iter().zip(self.gauges.borrow().clone()).filter(|(_, v)| *v != 0).collect()
+    /// How many gauges there are: names that a proxy keeps for ever.
+    pub fn gauges(&self) -> usize {
+        self.gauges.borrow().len()
+    }
+
+    /// Every gauge that is not zero, as `cluster/slot/set`.
+    pub fn leftovers(&self) -> Vec<(String, i64)> {
+        let (handles, gauges) = (self.handles.borrow(), self.gauges.borrow());
+        let named = handles.iter().map(|((cluster, slot, set), gauge)| {
+            (format!("{cluster}/{slot}/{set}"), gauges[gauge.0 as usize])
+        });
+        let mut left: Vec<_> = named.filter(|(_, value)| *value != 0).collect();
+        left.sort();
+        left
+    }
+
+    /// How many keys are stored, and the bytes of all values.
+    pub fn stored(&self) -> (usize, usize) {
+        let values = self.values.borrow();
+        (values.len(), values.values().map(|(value, _)| value.len()).sum())
     }
 
     fn interrupted(&self) {
@@ -68,14 +87,12 @@ impl Proxy for Memory {
     }
 
     fn work_gauge(&self, cluster: &str, slot: u32, set: usize) -> Option<GaugeId> {
-        let name = format!("{cluster}/{slot}/{set}");
-        let mut names = self.names.borrow_mut();
-        let at = names.iter().position(|known| *known == name).unwrap_or_else(|| {
-            names.push(name);
-            self.gauges.borrow_mut().push(0);
-            names.len() - 1
+        let (mut handles, mut gauges) = (self.handles.borrow_mut(), self.gauges.borrow_mut());
+        let handle = handles.entry((cluster.to_owned(), slot, set)).or_insert_with(|| {
+            gauges.push(0);
+            GaugeId(u32::try_from(gauges.len() - 1).expect("few gauges"))
         });
-        Some(GaugeId(u32::try_from(at).unwrap()))
+        Some(*handle)
     }
 
     fn gauge_add(&self, gauge: GaugeId, delta: i64) {
@@ -87,7 +104,7 @@ impl Proxy for Memory {
 
     fn gauge_set(&self, gauge: GaugeId, value: u64) {
         self.interrupted();
-        self.gauges.borrow_mut()[gauge.0 as usize] = i64::try_from(value).unwrap();
+        self.gauges.borrow_mut()[gauge.0 as usize] = i64::try_from(value).expect("a sane gauge");
     }
 
     fn gauge_read(&self, gauge: GaugeId) -> i64 {
@@ -100,6 +117,7 @@ impl Proxy for Memory {
     }
 
     fn warn(&self, message: &str) {
+        assert!(!message.is_empty());
         self.warnings.borrow_mut().push(message.to_owned());
     }
 }

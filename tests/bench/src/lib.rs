@@ -22,7 +22,6 @@ pub mod arm;
 pub mod cores;
 pub mod load;
 pub mod machine;
-pub mod memory;
 pub mod micro;
 pub mod report;
 pub mod rig;

@@ -5,11 +5,10 @@ use fastrand::Rng;
 use leastload_core::{
     balancer::{Ask, Balancer, Call, ClusterId, Ending, Verdict},
     config::{ClusterSettings, Config},
+    memory::Memory,
     work::Work,
 };
 use serde_json::{Value, json};
-
-use crate::memory::Memory;
 
 /// Name of the cluster.
 pub const CLUSTER: &str = "greeter";

@@ -9,7 +9,6 @@ mod address;
 mod admin;
 mod config;
 mod headers;
-mod memory;
 mod records;
 mod report;
 mod rig;

@@ -3,14 +3,14 @@
 use std::fmt::Debug;
 
 use leastload_core::membership::roster::{self, Listing, MOST_ENDPOINTS};
+use leastload_core::memory::Memory;
+use leastload_core::proxy::Proxy as _;
 use leastload_core::records::{
     self, Clusters, Epoch, Lease, Presence, Roster, Source, Standing, State,
 };
 use prost::Message;
 
-use crate::memory::Memory;
 use crate::roster::{distinct, live};
-use leastload_core::proxy::Proxy as _;
 
 /// Input: which record, and its bytes.
 pub fn records(data: &[u8]) {

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use leastload_core::balancer::{Ask, Balancer, Call, Ending, Verdict};
 use leastload_core::config::{Config, is_endpoint};
+use leastload_core::memory::Memory;
 use leastload_core::records::{self, Roster, Standing};
 use leastload_core::work::Work;
-
-use crate::memory::Memory;
 
 /// Time between two ticks of a VM, in ms.
 const TICK_MS: u64 = 250;
