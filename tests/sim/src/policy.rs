@@ -3,6 +3,8 @@
 mod central;
 mod least_request;
 mod random;
+#[cfg(test)]
+mod rig;
 mod rule;
 
 pub use rule::Rule;

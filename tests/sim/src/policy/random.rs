@@ -22,3 +22,20 @@ impl Policy for Random {
 
     fn ended(&mut self, _: &mut Env<'_>, _: &Ended<'_>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use super::*;
+
+    #[test]
+    fn every_member_gets_its_share_whatever_its_weight() {
+        let mut rig = Rig::new(Random::default(), &[1, 5, 1, 1]);
+        let tally = rig.tally(40_000, 1);
+        assert!(tally.iter().all(|&count| (9_600..10_400).contains(&count)), "{tally:?}");
+        rig.members(&[(3, 1)]);
+        assert_eq!(rig.pick(), 3);
+        rig.members(&[]);
+        assert_eq!(rig.ask(), Pick::Nobody);
+    }
+}
