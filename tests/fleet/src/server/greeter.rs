@@ -7,13 +7,13 @@ use std::{
 };
 
 use fastrand::Rng;
-use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     ServerOptions, ServiceTime,
     meter::{Arrival, EndAs, Meter},
+    slots::Slots,
 };
 use crate::proto::{
     helloworld::{Ending, HelloReply, HelloRequest, greeter_server},
@@ -27,8 +27,7 @@ const MAX_WORK_MS: f64 = 3_600_000.0;
 #[derive(Clone, Debug)]
 pub struct Greeter {
     meter: Arc<Meter>,
-    /// Tokio's semaphore is fair: waiters are served in the order they came.
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     service: ServiceTime,
     speed: f64,
     rng: Arc<Mutex<Rng>>,
@@ -39,7 +38,7 @@ impl Greeter {
     pub fn new(meter: Arc<Meter>, options: &ServerOptions) -> Self {
         Self {
             meter,
-            slots: Arc::new(Semaphore::new(options.slots)),
+            slots: Arc::new(Slots::new(options.slots)),
             service: options.service,
             speed: options.speed,
             rng: Arc::new(Mutex::new(Rng::with_seed(options.seed))),
@@ -57,11 +56,7 @@ impl Greeter {
         if !(0.0..=MAX_WORK_MS).contains(&work_ms) {
             return Err(Status::invalid_argument("work_ms must be 0 to 3,600,000"));
         }
-        let slot = self.slots.acquire().await;
-        if work_ms > 0.0 {
-            tokio::time::sleep(Duration::from_secs_f64(work_ms / 1e3 / self.speed)).await;
-        }
-        drop(slot);
+        self.slots.hold(Duration::from_secs_f64(work_ms / 1e3 / self.speed)).await;
         self.meter.add_work(work_ms);
         Ok(work_ms)
     }

@@ -1,7 +1,8 @@
 //! One test server: the greeter with a bounded number of slots and drawn service times.
 //!
 //! A call arrives at the [`meter`] (counts it, knows how it shall end), waits in a first in first
-//! out queue for one of the slots, holds it for its service time ([`service_time`]), and is
+//! out queue for one of the [slots](ServerOptions::slots), holds it for its service time
+//! ([`service_time`]), and is
 //! answered by the [`greeter`]. Work is simulated by sleeping, so that two cores carry a fleet.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -20,6 +21,7 @@ use crate::{
 pub mod greeter;
 pub mod meter;
 pub mod service_time;
+mod slots;
 
 pub use service_time::ServiceTime;
 
