@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-wasm test-e2e mutants fuzz bench cost lint fmt clean
+.PHONY: help build demo test test-core test-wasm test-e2e mutants fuzz bench fleet cost lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ fuzz: ## Fuzz what is read from others, FUZZ_SECONDS=60 for each target
 bench: ## CPU per request in real Envoys and time per pick in core, beside the targets
 	@scripts/setup.sh bench
 	@scripts/bench.sh
+
+fleet: ## 20 real Envoys before 20 real servers: leastload beside Envoy's own balancers; FLEET='--help'
+	@scripts/setup.sh demo
+	@scripts/build-wasm.sh
+	@$(CARGO) run --locked --profile bench --package leastload-fleet --bin fleet -- $(FLEET)
 
 cost: ## Host calls, instructions and memory of a request beside their budget; ACCEPT=1 sets it
 	@scripts/setup.sh build

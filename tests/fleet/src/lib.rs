@@ -10,6 +10,7 @@
 //! | [`envoy`] | how do I run a real Envoy, change it and read it? |
 //! | [`config`] | which Envoy configuration do I want? |
 //! | [`demo`] | how does `make demo` compare the arms and show it? |
+//! | [`rows`] | how does `make fleet` compare policies behind many proxies? |
 //!
 //! Everything binds loopback only, picks free ports, and ends each process it started by its id:
 //! on drop, and also when this process dies.
@@ -30,6 +31,8 @@ pub mod fleet;
 pub mod load;
 pub mod process;
 pub mod proto;
+pub mod rows;
 pub mod server;
+pub mod spread;
 
 pub use error::{Error, Result};

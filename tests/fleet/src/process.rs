@@ -115,22 +115,31 @@ impl Process {
     /// # Errors
     /// When the process has ended.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let path = PathBuf::from(format!("/proc/{}/stat", self.pid()));
-        let stat = std::fs::read_to_string(&path)
-            .map_err(Error::io(format!("read {}", path.display())))?;
-        // The second field is the program's name in parentheses and may hold blanks; utime and
-        // stime are the 14th and 15th field.
-        let ticks: u64 = stat
-            .rsplit(") ")
-            .next()
-            .into_iter()
-            .flat_map(|rest| rest.split(' ').skip(11).take(2))
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        let per_second =
-            nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+        cpu_time(self.pid())
     }
+}
+
+/// CPU time that a process used so far, all its threads, user and system. In clock ticks of usually
+/// 10 ms.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu_time(pid: u32) -> Result<Duration> {
+    let path = PathBuf::from(format!("/proc/{pid}/stat"));
+    let stat =
+        std::fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
+    // The second field is the program's name in parentheses and may hold blanks; utime and stime
+    // are the 14th and 15th field.
+    let fields = stat.rsplit(") ").next().into_iter().flat_map(|rest| rest.split(' '));
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(ticks_to_time(ticks))
+}
+
+/// The kernel's clock ticks as time.
+pub(crate) fn ticks_to_time(ticks: u64) -> Duration {
+    let per_second =
+        nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    Duration::from_secs_f64(ticks as f64 / per_second as f64)
 }
 
 impl Drop for Process {

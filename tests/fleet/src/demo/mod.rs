@@ -4,7 +4,7 @@
 //! Real servers, a real Envoy for each run, an open-loop client. Rounds are interleaved (every arm
 //! once, then every arm again), so that whatever else the machine does meets all arms alike.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -187,7 +187,7 @@ async fn run_round(spec: &DemoSpec, arm: Arm, fleet: &Fleet, seed: u64) -> Resul
         ..LoadSpec::default()
     };
     let start = Instant::now();
-    let load = in_own_thread(load);
+    let load = load::in_own_thread(load);
     sleep(spec.warm_up).await;
     fleet.reset_stats().await?;
     // What the servers did while load was offered; they then drain while the client waits.
@@ -195,18 +195,4 @@ async fn run_round(spec: &DemoSpec, arm: Arm, fleet: &Fleet, seed: u64) -> Resul
     let servers = fleet.all_stats().await?;
     let load = load.await.map_err(|_| Error::Child("the load client died".into()))??;
     Ok(Round { load, servers })
-}
-
-/// The client has a thread to itself, so that nothing here makes it send late.
-fn in_own_thread(spec: LoadSpec) -> tokio::sync::oneshot::Receiver<Result<LoadReport>> {
-    let (done, result) = tokio::sync::oneshot::channel();
-    thread::spawn(move || {
-        let report = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::io("start a runtime"))
-            .and_then(|runtime| runtime.block_on(load::run(spec)));
-        let _ = done.send(report);
-    });
-    result
 }

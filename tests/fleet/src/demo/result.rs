@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Arm, DemoSpec, Round};
 use crate::load::LoadReport;
+pub use crate::spread::Spread;
 
 /// How far a server's share of the work may be from its fair share, as a share of that.
 pub const FAIR_WITHIN: f64 = 0.10;
@@ -98,17 +99,6 @@ pub struct ArmResult {
     pub sent_late_p99_ms: f64,
     /// By server, in the order of [`Settings::servers`].
     pub servers: Vec<ServerResult>,
-}
-
-/// A figure over the rounds.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Spread {
-    /// Median of the rounds.
-    pub median: f64,
-    /// Lowest round.
-    pub min: f64,
-    /// Highest round.
-    pub max: f64,
 }
 
 /// What one server had to do in one arm.
@@ -255,22 +245,6 @@ fn curve(report: &LoadReport) -> Vec<(f64, f64)> {
         .collect()
 }
 
-impl Spread {
-    fn over(mut rounds: Vec<f64>) -> Self {
-        rounds.sort_by(f64::total_cmp);
-        let middle = rounds.len() / 2;
-        let (Some(min), Some(max)) = (rounds.first(), rounds.last()) else {
-            return Self::default();
-        };
-        let median = if rounds.len().is_multiple_of(2) {
-            f64::midpoint(rounds[middle - 1], rounds[middle])
-        } else {
-            rounds[middle]
-        };
-        Self { median, min: *min, max: *max }
-    }
-}
-
 impl Outcome {
     pub(super) fn new(settings: Settings, arms: Vec<ArmResult>) -> Self {
         let checks = checks(&settings, &arms);
@@ -335,14 +309,6 @@ fn checks(settings: &Settings, arms: &[ArmResult]) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_spread_has_the_median() {
-        let odd = Spread::over(vec![3.0, 1.0, 2.0]);
-        assert_eq!(odd, Spread { median: 2.0, min: 1.0, max: 3.0 });
-        assert!((Spread::over(vec![4.0, 1.0]).median - 2.5).abs() < 1e-12);
-        assert_eq!(Spread::over(Vec::new()), Spread::default());
-    }
 
     #[test]
     fn a_timeline_averages_five_samples() {

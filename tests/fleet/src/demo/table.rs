@@ -57,7 +57,7 @@ pub fn render(outcome: &Outcome) -> String {
 }
 
 /// `88.2` and `86.9-90.1`; no range for a single round.
-pub(super) fn spread(spread: Spread) -> (String, String) {
+pub(crate) fn spread(spread: Spread) -> (String, String) {
     let number = |value: f64| {
         if value >= 1_000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
     };
@@ -66,7 +66,8 @@ pub(super) fn spread(spread: Spread) -> (String, String) {
     (number(spread.median), if single { String::new() } else { range })
 }
 
-fn align(rows: &[Vec<String>]) -> String {
+/// Columns of equal width: the first to the left, the others to the right.
+pub(crate) fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0)

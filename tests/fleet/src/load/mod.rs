@@ -22,9 +22,11 @@
 //! # }
 //! ```
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
+use fastrand::Rng;
 use tokio::{
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, sleep_until, timeout_at},
 };
@@ -42,10 +44,12 @@ pub use report::{CallRecord, LoadReport, ServerShare};
 /// What load to offer.
 #[derive(Clone, Debug)]
 pub struct LoadSpec {
-    /// Where to: `http://ip:port`, one or more; calls go round them.
+    /// Where to: `http://ip:port`, one or more.
     pub uris: Vec<String>,
-    /// HTTP/2 connections to each of `uris`, 1 or more; calls go round them.
+    /// HTTP/2 connections to each of `uris`, 1 or more.
     pub connections: usize,
+    /// Which connection a call takes.
+    pub spread: Spread,
     /// Mean rate of calls over all connections, a second.
     pub rate: f64,
     /// How the calls are spaced.
@@ -82,6 +86,7 @@ impl Default for LoadSpec {
         Self {
             uris: Vec::new(),
             connections: 4,
+            spread: Spread::InTurn,
             rate: 100.0,
             arrivals: Arrivals::Poisson,
             bound: Bound::Calls(1_000),
@@ -99,6 +104,15 @@ impl Default for LoadSpec {
     }
 }
 
+/// Which connection a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// One after the other.
+    InTurn,
+    /// Any, all alike, drawn by the seed: callers that know nothing of each other.
+    Random,
+}
+
 /// Offers the load and waits for the answers.
 ///
 /// # Errors
@@ -114,10 +128,16 @@ pub async fn run(spec: LoadSpec) -> Result<LoadReport> {
     let caller = call::Caller::new(&spec)?;
     let channels = connect(&spec).await?;
     let plan = plan::Plan::new(&spec);
+    // A stream of its own: due times and work are the same whatever the number of connections.
+    let mut random = Rng::with_seed(spec.seed ^ 0x5eed_0000_0000_0003);
     let mut report = LoadReport::default();
     let mut calls = JoinSet::new();
     let start = Instant::now();
-    for (planned, channel) in plan.zip(channels.iter().cycle()) {
+    for (index, planned) in plan.enumerate() {
+        let channel = match spec.spread {
+            Spread::InTurn => &channels[index % channels.len()],
+            Spread::Random => &channels[random.usize(..channels.len())],
+        };
         let due = start + planned.due;
         if due > Instant::now() {
             sleep_until(due).await;
@@ -137,6 +157,20 @@ pub async fn run(spec: LoadSpec) -> Result<LoadReport> {
     calls.abort_all();
     report.finish(start.elapsed());
     Ok(report)
+}
+
+/// [`run`] with a thread to itself, so that nothing here makes the client send late.
+pub fn in_own_thread(spec: LoadSpec) -> oneshot::Receiver<Result<LoadReport>> {
+    let (done, result) = oneshot::channel();
+    thread::spawn(move || {
+        let report = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::io("start a runtime"))
+            .and_then(|runtime| runtime.block_on(run(spec)));
+        let _ = done.send(report);
+    });
+    result
 }
 
 fn keep(

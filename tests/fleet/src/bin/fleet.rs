@@ -1,0 +1,134 @@
+//! `make fleet`: Envoy's own balancers and leastload behind many proxies; prints a table, writes
+//! `fleet.json`.
+
+use std::{env, fs, io::Write as _, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+use leastload_fleet::{
+    Error, Result,
+    envoy::DEFAULT_VERSION,
+    rows::{self, Pattern, Spec, servers, table},
+    server::{ServiceTime, service_time::parse_duration},
+};
+
+/// Real gRPC servers behind many real Envoys: the same seeded calls through each policy.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// What to measure at each load: POLICY[@PROXIES][:LOAD]. POLICY is `round_robin`,
+    /// `least_request`, `full_scan` or `leastload`; @1 goes through one proxy instead of all;
+    /// :0.8 leaves the row out at higher loads.
+    #[arg(long, value_delimiter = ',', default_value = Spec::ROWS)]
+    rows: Vec<Pattern>,
+    /// Envoys; each call goes through any of them.
+    #[arg(long, default_value_t = 20)]
+    proxies: usize,
+    /// Servers.
+    #[arg(long, default_value_t = 20)]
+    servers: usize,
+    /// Calls a server works on at once.
+    #[arg(long, default_value_t = 4)]
+    slots: usize,
+    /// Every so many servers one is slow; 0 is none.
+    #[arg(long, default_value_t = 2)]
+    slow_every: usize,
+    /// Speed of a slow server.
+    #[arg(long, default_value_t = 0.5)]
+    slow_speed: f64,
+    /// Work of a call: exp:40ms, uniform:10ms,50ms, lognormal:30ms,1, ...
+    #[arg(long, default_value = "exp:40ms")]
+    work: ServiceTime,
+    /// Offered work as shares of the servers' capacity.
+    #[arg(long, value_delimiter = ',', default_value = "0.8,0.9")]
+    loads: Vec<f64>,
+    /// Time measured in each round of each row. What is overloaded gets slower with it.
+    #[arg(long, value_parser = parse_duration, default_value = "12s")]
+    measured: Duration,
+    /// Time before that, under the same load.
+    #[arg(long, value_parser = parse_duration, default_value = "3s")]
+    warm_up: Duration,
+    /// Rounds, each with every row once.
+    #[arg(long, default_value_t = 3)]
+    rounds: u64,
+    /// Seed of the first round.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Release of Envoy; $ENVOY wins where set.
+    #[arg(long, default_value = DEFAULT_VERSION)]
+    envoy_version: String,
+    /// The module.
+    #[arg(long, default_value = "dist/leastload.wasm")]
+    module: PathBuf,
+    /// Where the JSON goes.
+    #[arg(long, default_value = "dist/fleet/fleet.json")]
+    out: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The servers, as a process of their own.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        slots: usize,
+        #[arg(long, value_delimiter = ',')]
+        speeds: Vec<f64>,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Some(Command::Serve { slots, speeds }) => servers::serve(*slots, speeds).await,
+        None => measure(&arguments).await,
+    };
+    // Returning would wait for reads of standard input.
+    std::process::exit(match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("fleet: {error}");
+            1
+        }
+    })
+}
+
+async fn measure(arguments: &Arguments) -> Result<()> {
+    let program = env::current_exe().map_err(Error::io("find own binary"))?;
+    let outcome = rows::run(&spec(arguments), &program, say).await?;
+    say(&format!("\n{}", table::render(&outcome)));
+    let out = &arguments.out;
+    if let Some(folder) = out.parent() {
+        fs::create_dir_all(folder).map_err(Error::io(format!("make {}", folder.display())))?;
+    }
+    let text = serde_json::to_string_pretty(&outcome)
+        .map_err(|error| Error::Argument(error.to_string()))?;
+    fs::write(out, text + "\n").map_err(Error::io(format!("write {}", out.display())))?;
+    say(&format!("wrote {}", out.display()));
+    Ok(())
+}
+
+fn spec(arguments: &Arguments) -> Spec {
+    Spec {
+        patterns: arguments.rows.clone(),
+        proxies: arguments.proxies,
+        servers: arguments.servers,
+        slots: arguments.slots,
+        slow_every: arguments.slow_every,
+        slow_speed: arguments.slow_speed,
+        work: arguments.work,
+        loads: arguments.loads.clone(),
+        measured: arguments.measured,
+        warm_up: arguments.warm_up,
+        rounds: arguments.rounds,
+        seed: arguments.seed,
+        envoy: arguments.envoy_version.clone(),
+        module: arguments.module.clone(),
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

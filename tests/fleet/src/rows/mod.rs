@@ -1,0 +1,148 @@
+//! `make fleet`: Envoy's own balancers and leastload behind many proxies, each of which sees only
+//! its share of the calls.
+//!
+//! Real servers and real Envoys, one worker each; an open-loop client that sends each call through
+//! a proxy drawn at random. The client draws the work too, so that all rows of a round have the
+//! same calls at the same moments. Rounds are interleaved (every row once, then every row again),
+//! so that whatever else the machine does meets all rows alike.
+
+use std::{path::Path, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    Error, Result,
+    load::{self, Bound, LoadSpec, Spread},
+};
+
+pub mod proxies;
+pub mod result;
+pub mod servers;
+pub mod spec;
+pub mod table;
+pub mod usage;
+
+pub use spec::{Pattern, Policy, Row, Spec};
+
+use proxies::Proxies;
+use result::{Outcome, Round, RowResult, Settings, VERSION};
+use servers::Servers;
+use usage::Usage;
+
+/// Time for calls that are still waiting when the last one was sent, beside that of sending: what
+/// overload heaped up must be answered too.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Before the first round, leastload is sent calls for so long, to learn who is there.
+const LEARNING: Duration = Duration::from_secs(3);
+
+/// Runs all rows, telling `progress` about it line by line. `program` is the one whose `serve` is
+/// [`servers::serve`].
+///
+/// # Errors
+/// When servers or Envoys do not start or the specification makes no sense; calls that fail are no
+/// error but a result.
+pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result<Outcome> {
+    spec.check()?;
+    let begin = Instant::now();
+    let say = |line: String| progress(&format!("[{:>3} s] {line}", begin.elapsed().as_secs()));
+    let servers = Servers::start(program, spec.slots, &spec.speeds())?;
+    let proxies = Proxies::start(spec, servers.addresses()).await?;
+    say(format!(
+        "{} Envoys, {} gRPC servers of {} slots; together they can do {:.0} calls a second of {}",
+        spec.proxies,
+        spec.servers,
+        spec.slots,
+        spec.capacity(),
+        spec.work
+    ));
+    let bench = Bench { spec, servers, proxies };
+    bench.learn().await?;
+    let rows = spec.rows();
+    let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); rows.len()];
+    for number in 0..spec.rounds {
+        for (row, done) in rows.iter().zip(&mut rounds) {
+            let round = bench.measure(*row, spec.seed + number).await?;
+            say(format!(
+                "round {} of {}, load {}, {} x {}: {} calls, {} errors, p50 {:.1} ms, p99 {:.1} ms; \
+                 machine {:.0} % busy",
+                number + 1,
+                spec.rounds,
+                row.load,
+                row.proxies,
+                row.policy.name(),
+                round.calls,
+                round.errors,
+                round.p50_ms,
+                round.p99_ms,
+                round.machine_busy * 100.0
+            ));
+            done.push(round);
+        }
+    }
+    let results = rows.into_iter().zip(rounds);
+    let rows = results.map(|(row, rounds)| RowResult::new(row, bench.rate(row), rounds)).collect();
+    Ok(Outcome { version: VERSION, spec: Settings::new(spec), rows })
+}
+
+struct Bench<'a> {
+    spec: &'a Spec,
+    servers: Servers,
+    proxies: Proxies,
+}
+
+impl Bench<'_> {
+    fn rate(&self, row: Row) -> f64 {
+        row.load * self.spec.capacity()
+    }
+
+    fn load(&self, row: Row, seed: u64) -> Result<LoadSpec> {
+        let time = self.spec.warm_up + self.spec.measured;
+        Ok(LoadSpec {
+            uris: self.proxies.uris(row.policy, row.proxies)?,
+            connections: 1,
+            spread: Spread::Random,
+            rate: self.rate(row),
+            bound: Bound::Time(time),
+            warm_up: self.spec.warm_up,
+            work: Some(self.spec.work),
+            seed,
+            patience: PATIENCE + time,
+            ..LoadSpec::default()
+        })
+    }
+
+    /// A little load through every proxy's leastload, so that the first round is as the others.
+    async fn learn(&self) -> Result<()> {
+        if !self.spec.policies().contains(&Policy::Leastload) {
+            return Ok(());
+        }
+        let row = Row { policy: Policy::Leastload, proxies: self.spec.proxies, load: 0.1 };
+        let load = LoadSpec { bound: Bound::Time(LEARNING), ..self.load(row, self.spec.seed)? };
+        load::run(load).await.map(drop)
+    }
+
+    async fn measure(&self, row: Row, seed: u64) -> Result<Round> {
+        let steers = row.policy == Policy::Leastload;
+        let steered = if steers { self.proxies.steered(row.proxies).await? } else { 0 };
+        let spec = self.load(row, seed)?;
+        let total = load::plan::Plan::new(&spec).count();
+        let start = Instant::now();
+        let load = load::in_own_thread(spec);
+        sleep(self.spec.warm_up).await;
+        let before = self.usage()?;
+        sleep_until(start + self.spec.warm_up + self.spec.measured).await;
+        let busy = self.usage()?.since(&before);
+        let load = load.await.map_err(|_| Error::Child("the load client died".into()))??;
+        let steered = if steers {
+            let now = self.proxies.steered(row.proxies).await?;
+            Some((now - steered) as f64 / total.max(1) as f64)
+        } else {
+            None
+        };
+        Ok(Round::new(seed, &load, busy, steered))
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        Usage::now(self.servers.process().cpu_time()?, self.proxies.cpu_time()?)
+    }
+}

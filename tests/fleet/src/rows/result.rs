@@ -1,0 +1,227 @@
+//! What a run found: the content of `fleet.json`, see [`Outcome`].
+
+use serde::{Deserialize, Serialize};
+
+use super::{Policy, Row, Spec, usage};
+use crate::{load::LoadReport, spread::Spread};
+
+/// Version of the JSON; another one means that a field changed its meaning or went away.
+pub const VERSION: u32 = 1;
+
+/// `fleet.json`. Times are in milliseconds from when a call was due to its end, of calls that ended
+/// well; shares are from 0 to 1; `..` stands for what is left out here:
+///
+/// ```json
+/// {
+///   "version": 1,
+///   "spec": {
+///     "proxies": 20, "servers": 20, "slots": 4, "speeds": [1.0, 0.5, ..], "work": "exp:40ms",
+///     "capacity": 1500.0, "measured_s": 12.0, "warm_up_s": 3.0, "rounds": 3, "seed": 1,
+///     "envoy": "1.40.0", "cores": 2
+///   },
+///   "rows": [
+///     {
+///       "policy": "least_request", "proxies": 20, "load": 0.9, "rate": 1350.0,
+///       "calls": 48600, "errors": 0,
+///       "rounds": [
+///         {
+///           "seed": 1, "calls": 16200, "errors": 0,
+///           "p50_ms": 60.1, "p90_ms": .., "p99_ms": .., "p999_ms": .., "max_ms": .., "mean_ms": ..,
+///           "client_late_p99_ms": 2.1, "machine_busy": 0.5, "others_busy": 0.03,
+///           "client_busy": .., "servers_busy": .., "proxies_busy": .., "steered": null
+///         }, ..
+///       ],
+///       "p50_ms": {"median": 60.1, "min": 59.0, "max": 61.3},
+///       "p90_ms": .., "p99_ms": .., "p999_ms": .., "mean_ms": ..
+///     }, ..
+///   ]
+/// }
+/// ```
+///
+/// `policy` is `round_robin`, `least_request`, `full_scan` or `leastload`; `load` is the offered
+/// work as a share of `capacity`, `rate` the calls a second that make it up; `proxies` of a row is
+/// through how many its calls went. Rows are in the order of the table.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Outcome {
+    /// [`VERSION`].
+    pub version: u32,
+    /// How it was measured.
+    pub spec: Settings,
+    /// What was measured.
+    pub rows: Vec<RowResult>,
+}
+
+/// How it was measured.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Settings {
+    /// Envoys, each with one worker.
+    pub proxies: usize,
+    /// Servers.
+    pub servers: usize,
+    /// Calls a server works on at once.
+    pub slots: usize,
+    /// Work per time, by server.
+    pub speeds: Vec<f64>,
+    /// Distribution of the work of a call at speed 1.
+    pub work: String,
+    /// Calls a second that all servers together can answer.
+    pub capacity: f64,
+    /// Seconds measured in each round of each row.
+    pub measured_s: f64,
+    /// Seconds of the same load before that.
+    pub warm_up_s: f64,
+    /// Rounds.
+    pub rounds: u64,
+    /// Seed of the first round.
+    pub seed: u64,
+    /// Release of Envoy, or the path in `$ENVOY`.
+    pub envoy: String,
+    /// Cores of the machine.
+    pub cores: usize,
+}
+
+/// One row.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RowResult {
+    /// How its proxies choose.
+    pub policy: Policy,
+    /// Through how many proxies its calls went.
+    pub proxies: usize,
+    /// Offered work as a share of the servers' capacity.
+    pub load: f64,
+    /// Offered calls a second.
+    pub rate: f64,
+    /// Calls measured in all rounds.
+    pub calls: u64,
+    /// Of these, how many did not end well.
+    pub errors: u64,
+    /// Each round.
+    pub rounds: Vec<Round>,
+    /// Median.
+    pub p50_ms: Spread,
+    /// 90th percentile.
+    pub p90_ms: Spread,
+    /// 99th percentile.
+    pub p99_ms: Spread,
+    /// 99.9th percentile.
+    pub p999_ms: Spread,
+    /// Mean.
+    pub mean_ms: Spread,
+}
+
+/// One round of one row.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Round {
+    /// Its seed.
+    pub seed: u64,
+    /// Calls measured.
+    pub calls: u64,
+    /// Of these, how many did not end well.
+    pub errors: u64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 90th percentile.
+    pub p90_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// 99.9th percentile.
+    pub p999_ms: f64,
+    /// Longest.
+    pub max_ms: f64,
+    /// Mean.
+    pub mean_ms: f64,
+    /// How late the client sent, 99th percentile: about 2 is the timer, more means that the
+    /// machine was too busy to be believed.
+    pub client_late_p99_ms: f64,
+    /// Share of all cores that was used while it was measured.
+    pub machine_busy: f64,
+    /// Of this, neither by client nor servers nor proxies.
+    pub others_busy: f64,
+    /// Of this, by the client.
+    pub client_busy: f64,
+    /// Of this, by the servers.
+    pub servers_busy: f64,
+    /// Of this, by all proxies, idle ones included.
+    pub proxies_busy: f64,
+    /// Share of the calls, those of the warm-up included, that went where leastload said; null for
+    /// other policies.
+    pub steered: Option<f64>,
+}
+
+impl Settings {
+    pub(super) fn new(spec: &Spec) -> Self {
+        Self {
+            proxies: spec.proxies,
+            servers: spec.servers,
+            slots: spec.slots,
+            speeds: spec.speeds(),
+            work: spec.work.to_string(),
+            capacity: round(spec.capacity()),
+            measured_s: spec.measured.as_secs_f64(),
+            warm_up_s: spec.warm_up.as_secs_f64(),
+            rounds: spec.rounds,
+            seed: spec.seed,
+            envoy: std::env::var("ENVOY").unwrap_or_else(|_| spec.envoy.clone()),
+            cores: usage::cores(),
+        }
+    }
+}
+
+impl Round {
+    pub(super) fn new(
+        seed: u64,
+        load: &LoadReport,
+        busy: usage::Busy,
+        steered: Option<f64>,
+    ) -> Self {
+        Self {
+            seed,
+            calls: load.sent,
+            errors: load.failed(),
+            p50_ms: load.percentile_ms(50.0),
+            p90_ms: load.percentile_ms(90.0),
+            p99_ms: load.percentile_ms(99.0),
+            p999_ms: load.percentile_ms(99.9),
+            max_ms: load.percentile_ms(100.0),
+            mean_ms: round(load.ok.mean() / 1e3),
+            client_late_p99_ms: load.lateness.value_at_percentile(99.0) as f64 / 1e3,
+            machine_busy: round(busy.machine),
+            others_busy: round(busy.others()),
+            client_busy: round(busy.client),
+            servers_busy: round(busy.servers),
+            proxies_busy: round(busy.proxies),
+            steered: steered.map(round),
+        }
+    }
+}
+
+impl RowResult {
+    /// The row of these rounds.
+    pub fn new(row: Row, rate: f64, rounds: Vec<Round>) -> Self {
+        let spread = |of: fn(&Round) -> f64| Spread::over(rounds.iter().map(of).collect());
+        Self {
+            policy: row.policy,
+            proxies: row.proxies,
+            load: row.load,
+            rate: round(rate),
+            calls: rounds.iter().map(|round| round.calls).sum(),
+            errors: rounds.iter().map(|round| round.errors).sum(),
+            p50_ms: spread(|round| round.p50_ms),
+            p90_ms: spread(|round| round.p90_ms),
+            p99_ms: spread(|round| round.p99_ms),
+            p999_ms: spread(|round| round.p999_ms),
+            mean_ms: spread(|round| round.mean_ms),
+            rounds,
+        }
+    }
+
+    /// The highest of a figure over the rounds.
+    pub fn most(&self, of: fn(&Round) -> f64) -> f64 {
+        self.rounds.iter().map(of).fold(0.0, f64::max)
+    }
+}
+
+/// To three decimals: what is beyond is noise.
+fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}

@@ -1,0 +1,128 @@
+//! The outcome as a table for the terminal, with warnings where it should not be believed.
+
+use std::fmt::Write as _;
+
+use super::result::{Outcome, RowResult};
+use crate::demo::table::{align, spread};
+
+/// Share of the machine above which latencies are partly its own.
+const BUSY: f64 = 0.85;
+/// Share of the machine that other programs may use.
+const OTHERS: f64 = 0.10;
+/// Lateness of the client, in milliseconds, that is more than its timer's.
+const LATE_MS: f64 = 10.0;
+/// Share of leastload's calls that must have gone where it said.
+const STEERED: f64 = 0.95;
+
+/// Lines of text.
+pub fn render(outcome: &Outcome) -> String {
+    let head = [
+        "load", "policy", "proxies", "p50 ms", "", "p90 ms", "p99 ms", "", "p99.9 ms", "mean ms",
+        "errors", "calls", "busy", "others", "late ms",
+    ];
+    let mut lines = vec![head.map(ToOwned::to_owned).to_vec()];
+    lines.extend(outcome.rows.iter().map(line));
+    let mut text = align(&lines);
+    text.push_str(
+        "\nLatencies of calls that ended well, from when they were due; median of the rounds, and \
+         the lowest and highest.\nbusy: share of all cores used, highest round; others: of this, by \
+         neither client nor servers nor proxies; late: how late the client sent, p99, highest \
+         round.\n",
+    );
+    for warning in warnings(outcome) {
+        let _ = writeln!(text, "WARNING: {warning}");
+    }
+    text
+}
+
+fn line(row: &RowResult) -> Vec<String> {
+    let (p50, p50_range) = spread(row.p50_ms);
+    let (p99, p99_range) = spread(row.p99_ms);
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    vec![
+        row.load.to_string(),
+        row.policy.name().to_owned(),
+        row.proxies.to_string(),
+        p50,
+        p50_range,
+        spread(row.p90_ms).0,
+        p99,
+        p99_range,
+        spread(row.p999_ms).0,
+        spread(row.mean_ms).0,
+        row.errors.to_string(),
+        row.calls.to_string(),
+        percent(row.most(|round| round.machine_busy)),
+        percent(row.most(|round| round.others_busy)),
+        format!("{:.1}", row.most(|round| round.client_late_p99_ms)),
+    ]
+}
+
+/// Why a row should not be believed.
+fn warnings(outcome: &Outcome) -> Vec<String> {
+    let mut all = Vec::new();
+    for row in &outcome.rows {
+        let name = format!("{} x {} at {}", row.proxies, row.policy.name(), row.load);
+        let mut warn = |what: String| all.push(format!("{name}: {what}"));
+        let busy = row.most(|round| round.machine_busy);
+        if busy > BUSY {
+            warn(format!("the machine was {:.0} % busy, so it is measured too", busy * 100.0));
+        }
+        let others = row.most(|round| round.others_busy);
+        if others > OTHERS {
+            warn(format!("other programs used {:.0} % of the machine", others * 100.0));
+        }
+        let late = row.most(|round| round.client_late_p99_ms);
+        if late > LATE_MS {
+            warn(format!("the client sent late, p99 {late:.1} ms"));
+        }
+        let steered = row.rounds.iter().filter_map(|round| round.steered).fold(1.0, f64::min);
+        if steered < STEERED {
+            warn(format!("only {:.0} % of the calls of a round were steered", steered * 100.0));
+        }
+        if row.errors > 0 {
+            warn(format!("{} of {} calls did not end well", row.errors, row.calls));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::{
+        Policy, Row, Spec,
+        result::{Round, Settings, VERSION},
+    };
+
+    fn outcome(policy: Policy, round: Round) -> Outcome {
+        let row = Row { policy, proxies: 3, load: 0.9 };
+        let rows = vec![RowResult::new(row, 100.0, vec![Round::default(), round])];
+        Outcome { version: VERSION, spec: Settings::new(&Spec::default()), rows }
+    }
+
+    #[test]
+    fn a_good_round_has_no_warning() {
+        let round = Round { machine_busy: 0.8, steered: Some(1.0), ..Round::default() };
+        let text = render(&outcome(Policy::Leastload, round));
+        assert!(text.contains("leastload") && !text.contains("WARNING"), "{text}");
+    }
+
+    #[test]
+    fn one_bad_round_is_named_with_its_row() {
+        let cases = [
+            (Round { machine_busy: 0.9, ..Round::default() }, "90 % busy"),
+            (Round { others_busy: 0.2, ..Round::default() }, "used 20 %"),
+            (Round { client_late_p99_ms: 12.0, ..Round::default() }, "late, p99 12.0 ms"),
+            (Round { steered: Some(0.5), ..Round::default() }, "only 50 %"),
+            (Round { calls: 10, errors: 2, ..Round::default() }, "2 of 10 calls"),
+        ];
+        for (round, what) in cases {
+            let text = render(&outcome(Policy::FullScan, round));
+            let line = text.lines().find(|line| line.starts_with("WARNING")).unwrap_or_default();
+            assert!(line.contains("3 x LEAST_REQUEST, FULL_SCAN at 0.9"), "{text}");
+            assert!(line.contains(what), "{line}");
+            assert_eq!(text.matches("WARNING").count(), 1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A small `make fleet`: every policy, all calls answered, every row complete. No figure that
+//! depends on time is looked at.
+
+use std::{path::Path, time::Duration};
+
+use leastload_fleet::rows::{
+    self, Pattern, Policy, Spec,
+    result::{Outcome, VERSION},
+    servers::Servers,
+    table,
+};
+
+fn spec(patterns: &str) -> Spec {
+    Spec {
+        patterns: patterns.split(',').map(|text| text.parse::<Pattern>().unwrap()).collect(),
+        proxies: 2,
+        servers: 2,
+        loads: vec![0.3, 0.5],
+        measured: Duration::from_secs(1),
+        warm_up: Duration::from_millis(300),
+        rounds: 2,
+        module: leastload_modules::release(),
+        ..Spec::default()
+    }
+}
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_fleet"))
+}
+
+#[tokio::test]
+async fn every_row_is_measured_and_written() {
+    let spec = spec("round_robin:0.3,least_request,full_scan,full_scan@1,leastload");
+    let outcome = rows::run(&spec, program(), |line| println!("{line}")).await.unwrap();
+    let seen: Vec<_> = outcome.rows.iter().map(|row| (row.load, row.policy, row.proxies)).collect();
+    let each = |load| {
+        [
+            (load, Policy::RoundRobin, 2),
+            (load, Policy::LeastRequest, 2),
+            (load, Policy::FullScan, 2),
+            (load, Policy::FullScan, 1),
+            (load, Policy::Leastload, 2),
+        ]
+    };
+    assert_eq!(seen, [&each(0.3)[..], &each(0.5)[1..]].concat());
+    for row in &outcome.rows {
+        let seeds: Vec<_> = row.rounds.iter().map(|round| round.seed).collect();
+        assert_eq!(seeds, [1, 2], "{row:?}");
+        assert_eq!(row.errors, 0, "{row:?}");
+        assert_eq!(row.calls, row.rounds.iter().map(|round| round.calls).sum::<u64>());
+        for round in &row.rounds {
+            let ordered = [round.p50_ms, round.p90_ms, round.p99_ms, round.p999_ms, round.max_ms];
+            assert!(round.p50_ms > 0.0 && ordered.is_sorted(), "{row:?}");
+            assert_eq!(round.steered.is_some(), row.policy == Policy::Leastload, "{row:?}");
+            assert_ne!(round.steered, Some(0.0), "nothing was steered: {row:?}");
+        }
+        // The same calls in every row of a load.
+        let same = outcome.rows.iter().find(|other| other.load.to_bits() == row.load.to_bits());
+        let calls = |row: &rows::result::RowResult| -> Vec<u64> {
+            row.rounds.iter().map(|round| round.calls).collect()
+        };
+        assert_eq!(calls(row), calls(same.unwrap()));
+    }
+    let text = serde_json::to_string(&outcome).unwrap();
+    assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["version"], VERSION);
+    assert_eq!(json["rows"][3]["policy"], "full_scan");
+    assert_eq!(json["rows"][3]["proxies"], 1);
+    assert!(json["rows"][3]["p99_ms"]["median"].is_number(), "{json}");
+    let table = table::render(&outcome);
+    for policy in Policy::ALL {
+        assert!(table.contains(policy.name()), "{table}");
+    }
+}
+
+#[test]
+fn a_program_that_cannot_serve_is_an_error() {
+    let error = Servers::start(Path::new("/bin/false"), 1, &[1.0]).unwrap_err().to_string();
+    assert!(error.contains("the servers said ''"), "{error}");
+}
