@@ -1,12 +1,15 @@
 //! Who balances. One instance stands for one proxy; it knows what that proxy knows and no more.
 
 mod central;
+mod edf;
 mod least_request;
 mod random;
 #[cfg(test)]
 mod rig;
+mod round_robin;
 mod rule;
 
+pub use least_request::{FullScanConfig, LeastRequestConfig};
 pub use rule::Rule;
 
 use fastrand::Rng;

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Policy, central::Central, least_request::LeastRequest, random::Random};
+use super::least_request::{FullScanConfig, LeastRequestConfig};
+use super::{Policy, central::Central, random::Random, round_robin::RoundRobin};
 use crate::scenario::Scenario;
 
 /// A policy and its parameters; `{}` stands for the defaults of its source.
@@ -12,8 +13,12 @@ use crate::scenario::Scenario;
 pub enum Rule {
     /// A server at random.
     Random {},
-    /// Envoy's `LEAST_REQUEST`.
-    LeastRequest {},
+    /// Envoy's `ROUND_ROBIN`: each worker takes turns by itself.
+    RoundRobin {},
+    /// Envoy's `LEAST_REQUEST`: the least of a few drawn at random.
+    LeastRequest(LeastRequestConfig),
+    /// Envoy's `LEAST_REQUEST` with `FULL_SCAN`: the least of all.
+    FullScan(FullScanConfig),
     /// The limit: one queue in front of all servers.
     Central {},
 }
@@ -23,7 +28,9 @@ impl Rule {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Random {} => "random",
-            Self::LeastRequest {} => "least_request",
+            Self::RoundRobin {} => "round_robin",
+            Self::LeastRequest(_) => "least_request",
+            Self::FullScan(_) => "full_scan",
             Self::Central {} => "central",
         }
     }
@@ -34,7 +41,9 @@ impl Rule {
     /// A sentence that names the faulty parameter.
     pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::Random {} | Self::LeastRequest {} | Self::Central {} => Ok(()),
+            Self::Random {} | Self::RoundRobin {} | Self::Central {} => Ok(()),
+            Self::LeastRequest(config) => config.check(),
+            Self::FullScan(config) => config.check(),
         }
     }
 
@@ -42,8 +51,40 @@ impl Rule {
     pub(crate) fn build(&self, _scenario: &Scenario, _seed: u64) -> Box<dyn Policy> {
         match self {
             Self::Random {} => Box::new(Random::default()),
-            Self::LeastRequest {} => Box::new(LeastRequest::default()),
+            Self::RoundRobin {} => Box::new(RoundRobin::default()),
+            Self::LeastRequest(config) => Box::new(config.build()),
+            Self::FullScan(config) => Box::new(config.build()),
             Self::Central {} => Box::new(Central),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(json: &str) -> Result<Rule, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_rule_without_parameters_has_the_defaults() {
+        for name in ["random", "round_robin", "least_request", "full_scan", "central"] {
+            let rule = rule(&format!(r#"{{"{name}": {{}}}}"#)).unwrap();
+            assert_eq!((rule.name(), rule.check()), (name, Ok(())));
+        }
+    }
+
+    #[test]
+    fn bad_parameters_are_named() {
+        for (json, field) in [
+            (r#"{"least_request": {"choice_count": 1}}"#, "choice_count"),
+            (r#"{"least_request": {"active_request_bias": -1}}"#, "active_request_bias"),
+            (r#"{"full_scan": {"active_request_bias": 1e9}}"#, "active_request_bias"),
+        ] {
+            let what = rule(json).unwrap().check().unwrap_err();
+            assert!(what.starts_with(field), "{what}");
+        }
+        assert!(rule(r#"{"full_scan": {"choice_count": 2}}"#).unwrap_err().contains("unknown"));
     }
 }
