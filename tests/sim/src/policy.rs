@@ -2,7 +2,10 @@
 
 mod central;
 mod edf;
+mod least;
 mod least_request;
+mod peak_ewma;
+mod perfect;
 mod random;
 #[cfg(test)]
 mod rig;
@@ -10,6 +13,7 @@ mod round_robin;
 mod rule;
 
 pub use least_request::{FullScanConfig, LeastRequestConfig};
+pub use peak_ewma::PeakEwmaConfig;
 pub use rule::Rule;
 
 use fastrand::Rng;

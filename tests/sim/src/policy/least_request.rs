@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::edf::Turns;
+use super::least::least;
 use super::{Ask, Ended, Env, Member, Pick, Policy, ServerId};
 
 /// Parameters of Envoy's `LEAST_REQUEST` with `N_CHOICES`.
@@ -135,10 +136,10 @@ impl LeastRequest {
             let place = turns.scheduled(env.rng, worker, members.len(), weight)?;
             return Some(members[place].server);
         }
-        Some(match selection {
-            Selection::Choices(choices) => least_of(*choices, members, active, env),
-            Selection::All => least(members, active, env),
-        })
+        match selection {
+            Selection::Choices(choices) => Some(least_of(*choices, members, active, env)),
+            Selection::All => least(env.rng, members, |server| active_at(active, server)),
+        }
     }
 }
 
@@ -170,26 +171,6 @@ fn least_of(choices: u32, members: &[Member], active: &[u32], env: &mut Env<'_>)
         }
     }
     best.1
-}
-
-/// Of equals, any.
-fn least(members: &[Member], active: &[u32], env: &mut Env<'_>) -> ServerId {
-    let mut best = members[0].server;
-    let mut fewest = active_at(active, best);
-    let mut equals = 1_u32;
-    for &Member { server, .. } in &members[1..] {
-        let requests = active_at(active, server);
-        if requests < fewest {
-            (best, fewest, equals) = (server, requests, 1);
-        } else if requests == fewest {
-            equals += 1;
-            // The k-th of them replaces the others with probability 1 / k: all are as likely.
-            if env.rng.u32(..equals) == 0 {
-                best = server;
-            }
-        }
-    }
-    best
 }
 
 impl Policy for LeastRequest {

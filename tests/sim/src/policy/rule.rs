@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::least_request::{FullScanConfig, LeastRequestConfig};
+use super::peak_ewma::PeakEwmaConfig;
+use super::perfect::{JoinShortestQueue, ShortestExpectedDelay};
 use super::{Policy, central::Central, random::Random, round_robin::RoundRobin};
 use crate::scenario::Scenario;
 
@@ -19,6 +21,12 @@ pub enum Rule {
     LeastRequest(LeastRequestConfig),
     /// Envoy's `LEAST_REQUEST` with `FULL_SCAN`: the least of all.
     FullScan(FullScanConfig),
+    /// Finagle's and Linkerd's Peak EWMA: the better of two.
+    PeakEwma(PeakEwmaConfig),
+    /// Perfect knowledge of requests outstanding.
+    JoinShortestQueue {},
+    /// Perfect knowledge of requests outstanding, slots and speeds.
+    ShortestExpectedDelay {},
     /// The limit: one queue in front of all servers.
     Central {},
 }
@@ -31,6 +39,9 @@ impl Rule {
             Self::RoundRobin {} => "round_robin",
             Self::LeastRequest(_) => "least_request",
             Self::FullScan(_) => "full_scan",
+            Self::PeakEwma(_) => "peak_ewma",
+            Self::JoinShortestQueue {} => "join_shortest_queue",
+            Self::ShortestExpectedDelay {} => "shortest_expected_delay",
             Self::Central {} => "central",
         }
     }
@@ -41,9 +52,14 @@ impl Rule {
     /// A sentence that names the faulty parameter.
     pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::Random {} | Self::RoundRobin {} | Self::Central {} => Ok(()),
+            Self::Random {}
+            | Self::RoundRobin {}
+            | Self::JoinShortestQueue {}
+            | Self::ShortestExpectedDelay {}
+            | Self::Central {} => Ok(()),
             Self::LeastRequest(config) => config.check(),
             Self::FullScan(config) => config.check(),
+            Self::PeakEwma(config) => config.check(),
         }
     }
 
@@ -54,6 +70,9 @@ impl Rule {
             Self::RoundRobin {} => Box::new(RoundRobin::default()),
             Self::LeastRequest(config) => Box::new(config.build()),
             Self::FullScan(config) => Box::new(config.build()),
+            Self::PeakEwma(config) => Box::new(config.build()),
+            Self::JoinShortestQueue {} => Box::new(JoinShortestQueue::default()),
+            Self::ShortestExpectedDelay {} => Box::new(ShortestExpectedDelay::default()),
             Self::Central {} => Box::new(Central),
         }
     }
@@ -69,7 +88,16 @@ mod tests {
 
     #[test]
     fn a_rule_without_parameters_has_the_defaults() {
-        for name in ["random", "round_robin", "least_request", "full_scan", "central"] {
+        for name in [
+            "random",
+            "round_robin",
+            "least_request",
+            "full_scan",
+            "peak_ewma",
+            "join_shortest_queue",
+            "shortest_expected_delay",
+            "central",
+        ] {
             let rule = rule(&format!(r#"{{"{name}": {{}}}}"#)).unwrap();
             assert_eq!((rule.name(), rule.check()), (name, Ok(())));
         }
@@ -81,6 +109,7 @@ mod tests {
             (r#"{"least_request": {"choice_count": 1}}"#, "choice_count"),
             (r#"{"least_request": {"active_request_bias": -1}}"#, "active_request_bias"),
             (r#"{"full_scan": {"active_request_bias": 1e9}}"#, "active_request_bias"),
+            (r#"{"peak_ewma": {"decay": "0s"}}"#, "decay"),
         ] {
             let what = rule(json).unwrap().check().unwrap_err();
             assert!(what.starts_with(field), "{what}");
