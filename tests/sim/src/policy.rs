@@ -1,19 +1,25 @@
 //! Who balances. One instance stands for one proxy; it knows what that proxy knows and no more.
 
+mod c3;
 mod central;
 mod edf;
 mod least;
 mod least_request;
 mod peak_ewma;
 mod perfect;
+mod prequal;
 mod random;
 #[cfg(test)]
 mod rig;
 mod round_robin;
 mod rule;
 
+pub use c3::C3Config;
 pub use least_request::{FullScanConfig, LeastRequestConfig};
 pub use peak_ewma::PeakEwmaConfig;
+pub use prequal::{
+    Aversion, Latency as PrequalLatency, PrequalConfig, PrequalSyncConfig, Score as PrequalScore,
+};
 pub use rule::Rule;
 
 use fastrand::Rng;

@@ -3,9 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::c3::C3Config;
 use super::least_request::{FullScanConfig, LeastRequestConfig};
 use super::peak_ewma::PeakEwmaConfig;
 use super::perfect::{JoinShortestQueue, ShortestExpectedDelay};
+use super::prequal::{PrequalConfig, PrequalSyncConfig};
 use super::{Policy, central::Central, random::Random, round_robin::RoundRobin};
 use crate::scenario::Scenario;
 
@@ -27,6 +29,12 @@ pub enum Rule {
     JoinShortestQueue {},
     /// Perfect knowledge of requests outstanding, slots and speeds.
     ShortestExpectedDelay {},
+    /// C3's ranking, by stamps on responses.
+    C3(C3Config),
+    /// Prequal: probes of earlier requests decide.
+    Prequal(PrequalConfig),
+    /// Prequal: each request waits for answers to its own probes.
+    PrequalSync(PrequalSyncConfig),
     /// The limit: one queue in front of all servers.
     Central {},
 }
@@ -42,6 +50,9 @@ impl Rule {
             Self::PeakEwma(_) => "peak_ewma",
             Self::JoinShortestQueue {} => "join_shortest_queue",
             Self::ShortestExpectedDelay {} => "shortest_expected_delay",
+            Self::C3(_) => "c3",
+            Self::Prequal(_) => "prequal",
+            Self::PrequalSync(_) => "prequal_sync",
             Self::Central {} => "central",
         }
     }
@@ -60,11 +71,14 @@ impl Rule {
             Self::LeastRequest(config) => config.check(),
             Self::FullScan(config) => config.check(),
             Self::PeakEwma(config) => config.check(),
+            Self::C3(config) => config.check(),
+            Self::Prequal(config) => config.check(),
+            Self::PrequalSync(config) => config.check(),
         }
     }
 
     /// The policy of one proxy. `seed` is another for each.
-    pub(crate) fn build(&self, _scenario: &Scenario, _seed: u64) -> Box<dyn Policy> {
+    pub(crate) fn build(&self, scenario: &Scenario, _seed: u64) -> Box<dyn Policy> {
         match self {
             Self::Random {} => Box::new(Random::default()),
             Self::RoundRobin {} => Box::new(RoundRobin::default()),
@@ -73,6 +87,9 @@ impl Rule {
             Self::PeakEwma(config) => Box::new(config.build()),
             Self::JoinShortestQueue {} => Box::new(JoinShortestQueue::default()),
             Self::ShortestExpectedDelay {} => Box::new(ShortestExpectedDelay::default()),
+            Self::C3(config) => Box::new(config.build(scenario.proxies.count)),
+            Self::Prequal(config) => Box::new(config.build(scenario.proxies.count)),
+            Self::PrequalSync(config) => Box::new(config.build()),
             Self::Central {} => Box::new(Central),
         }
     }
@@ -96,6 +113,9 @@ mod tests {
             "peak_ewma",
             "join_shortest_queue",
             "shortest_expected_delay",
+            "c3",
+            "prequal",
+            "prequal_sync",
             "central",
         ] {
             let rule = rule(&format!(r#"{{"{name}": {{}}}}"#)).unwrap();
@@ -110,6 +130,12 @@ mod tests {
             (r#"{"least_request": {"active_request_bias": -1}}"#, "active_request_bias"),
             (r#"{"full_scan": {"active_request_bias": 1e9}}"#, "active_request_bias"),
             (r#"{"peak_ewma": {"decay": "0s"}}"#, "decay"),
+            (r#"{"c3": {"weight": 0}}"#, "weight"),
+            (r#"{"prequal": {"pool": 1}}"#, "pool"),
+            (r#"{"prequal": {"score": {"c3": {"weight": 2}}}}"#, "score.c3.weight"),
+            (r#"{"prequal": {"latency": {"model": {"slots": 0}}}}"#, "latency.model.slots"),
+            (r#"{"prequal_sync": {"probes": 3, "answers": 4}}"#, "answers"),
+            (r#"{"prequal_sync": {"probes": 0}}"#, "probes"),
         ] {
             let what = rule(json).unwrap().check().unwrap_err();
             assert!(what.starts_with(field), "{what}");
