@@ -1,7 +1,11 @@
 //! A discrete-event simulator of load balancing: leastload's own core on a virtual clock, beside
 //! every rival and beside the limit. docs/simulator.md is its guide.
 
+mod engine;
+pub mod measure;
 pub mod policy;
 mod random;
 pub mod scenario;
 pub mod span;
+
+pub use engine::run;

@@ -38,6 +38,12 @@ impl Span {
         self.0 as f64
     }
 
+    /// The sum of the two.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// In seconds.
     pub fn seconds(self) -> f64 {
         Duration::from_nanos(self.0).as_secs_f64()

@@ -40,6 +40,11 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// What proxies without the policy under test run.
+    pub(crate) const fn fallback() -> Self {
+        Self::LeastRequest {}
+    }
+
     /// As scenarios write it.
     pub fn name(&self) -> &'static str {
         match self {

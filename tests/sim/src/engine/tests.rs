@@ -1,0 +1,1 @@
+//! The engine's laws, in small runs.

@@ -1,0 +1,63 @@
+//! What stands beside a server and knows its load.
+
+use crate::policy::Stamp;
+
+/// How much of the past a new service time replaces in the mean of late.
+const NEWEST: f64 = 0.1;
+
+/// A twin's memory.
+#[derive(Debug, Default)]
+pub(crate) struct Twin {
+    service_ns: f64,
+    window: u64,
+    ended: u32,
+    errors: u32,
+    /// Of the last full period: requests and errors a second, utilization.
+    rate: f64,
+    error_rate: f64,
+    utilization: f64,
+    /// Work done and possible when the period began.
+    work: (f64, f64),
+}
+
+impl Twin {
+    /// A request ended here, after so much time of service; or failed.
+    pub(crate) fn ended(&mut self, service_ns: Option<f64>) {
+        self.ended += 1;
+        match service_ns {
+            None => self.errors += 1,
+            Some(took) if self.service_ns == 0.0 => self.service_ns = took,
+            Some(took) => self.service_ns += NEWEST * (took - self.service_ns),
+        }
+    }
+
+    /// What it says at `now`. `work`: done and possible so far; `busy` and `waiting` jobs stand for
+    /// how much more could be done.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    pub(crate) fn stamp(
+        &mut self,
+        now: u64,
+        period: u64,
+        work: (f64, f64),
+        (in_flight, waiting): (u32, usize),
+    ) -> Stamp {
+        let window = now / period;
+        if window != self.window {
+            let seconds = (window - self.window) as f64 * period as f64 / 1e9;
+            self.rate = f64::from(self.ended) / seconds;
+            self.error_rate = f64::from(self.errors) / seconds;
+            let possible = work.1 - self.work.1;
+            self.utilization = if possible > 0.0 { (work.0 - self.work.0) / possible } else { 1.0 };
+            (self.window, self.ended, self.errors, self.work) = (window, 0, 0, work);
+        }
+        Stamp {
+            in_flight: in_flight as f32,
+            waiting: waiting as f32,
+            service_ns: self.service_ns as f32,
+            latency_ns: 0.0,
+            rate: self.rate as f32,
+            error_rate: self.error_rate as f32,
+            utilization: self.utilization as f32,
+        }
+    }
+}
