@@ -104,6 +104,7 @@ impl<'a> Simulation<'a> {
     ) -> Self {
         let fleet = Fleet::new(scenario);
         let count = scenario.proxies.count;
+        let fallback = Rule::fallback();
         let ours = f64::from(count) * scenario.proxies.filter_percent / 100.0;
         let proxies: Vec<Proxy> = (0..count)
             .map(|proxy| {
@@ -111,7 +112,7 @@ impl<'a> Simulation<'a> {
                 let share = |n: u32| (f64::from(n) * ours / f64::from(count)).floor();
                 let is_ours = share(proxy + 1) > share(proxy);
                 let seed = stream(seed, 100 + u64::from(proxy)).u64(..);
-                let rule = if is_ours { rule } else { &Rule::fallback() };
+                let rule = if is_ours { rule } else { &fallback };
                 Proxy { policy: rule.build(scenario, seed), heard: 0 }
             })
             .collect();

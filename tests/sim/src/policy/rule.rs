@@ -41,8 +41,8 @@ pub enum Rule {
 
 impl Rule {
     /// What proxies without the policy under test run.
-    pub(crate) const fn fallback() -> Self {
-        Self::LeastRequest {}
+    pub(crate) fn fallback() -> Self {
+        Self::LeastRequest(LeastRequestConfig::default())
     }
 
     /// As scenarios write it.
