@@ -13,6 +13,8 @@ mod random;
 mod rig;
 mod round_robin;
 mod rule;
+mod stride;
+mod weighted_round_robin;
 
 pub use c3::C3Config;
 pub use least_request::{FullScanConfig, LeastRequestConfig};
@@ -21,6 +23,7 @@ pub use prequal::{
     Aversion, Latency as PrequalLatency, PrequalConfig, PrequalSyncConfig, Score as PrequalScore,
 };
 pub use rule::Rule;
+pub use weighted_round_robin::WeightedRoundRobinConfig;
 
 use fastrand::Rng;
 

@@ -8,6 +8,7 @@ use super::least_request::{FullScanConfig, LeastRequestConfig};
 use super::peak_ewma::PeakEwmaConfig;
 use super::perfect::{JoinShortestQueue, ShortestExpectedDelay};
 use super::prequal::{PrequalConfig, PrequalSyncConfig};
+use super::weighted_round_robin::WeightedRoundRobinConfig;
 use super::{Policy, central::Central, random::Random, round_robin::RoundRobin};
 use crate::scenario::Scenario;
 
@@ -25,6 +26,8 @@ pub enum Rule {
     FullScan(FullScanConfig),
     /// Finagle's and Linkerd's Peak EWMA: the better of two.
     PeakEwma(PeakEwmaConfig),
+    /// gRPC's client-side weighted round robin, by what servers report (gRFC A58).
+    WeightedRoundRobin(WeightedRoundRobinConfig),
     /// Perfect knowledge of requests outstanding.
     JoinShortestQueue {},
     /// Perfect knowledge of requests outstanding, slots and speeds.
@@ -53,6 +56,7 @@ impl Rule {
             Self::LeastRequest(_) => "least_request",
             Self::FullScan(_) => "full_scan",
             Self::PeakEwma(_) => "peak_ewma",
+            Self::WeightedRoundRobin(_) => "weighted_round_robin",
             Self::JoinShortestQueue {} => "join_shortest_queue",
             Self::ShortestExpectedDelay {} => "shortest_expected_delay",
             Self::C3(_) => "c3",
@@ -79,6 +83,7 @@ impl Rule {
             Self::C3(config) => config.check(),
             Self::Prequal(config) => config.check(),
             Self::PrequalSync(config) => config.check(),
+            Self::WeightedRoundRobin(config) => config.check(),
         }
     }
 
@@ -90,6 +95,7 @@ impl Rule {
             Self::LeastRequest(config) => Box::new(config.build()),
             Self::FullScan(config) => Box::new(config.build()),
             Self::PeakEwma(config) => Box::new(config.build()),
+            Self::WeightedRoundRobin(config) => Box::new(config.build()),
             Self::JoinShortestQueue {} => Box::new(JoinShortestQueue::default()),
             Self::ShortestExpectedDelay {} => Box::new(ShortestExpectedDelay::default()),
             Self::C3(config) => Box::new(config.build(scenario.proxies.count)),
@@ -116,6 +122,7 @@ mod tests {
             "least_request",
             "full_scan",
             "peak_ewma",
+            "weighted_round_robin",
             "join_shortest_queue",
             "shortest_expected_delay",
             "c3",
@@ -141,6 +148,9 @@ mod tests {
             (r#"{"prequal": {"latency": {"model": {"slots": 0}}}}"#, "latency.model.slots"),
             (r#"{"prequal_sync": {"probes": 3, "answers": 4}}"#, "answers"),
             (r#"{"prequal_sync": {"probes": 0}}"#, "probes"),
+            (r#"{"weighted_round_robin": {"weight_update_period": "99ms"}}"#, "weight_update"),
+            (r#"{"weighted_round_robin": {"oob_reporting_period": "9ms"}}"#, "oob_reporting"),
+            (r#"{"weighted_round_robin": {"error_utilization_penalty": -1}}"#, "error_utilization"),
         ] {
             let what = rule(json).unwrap().check().unwrap_err();
             assert!(what.starts_with(field), "{what}");
