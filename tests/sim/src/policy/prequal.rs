@@ -16,7 +16,7 @@ use asynchronous::Asynchronous;
 use synchronous::Synchronous;
 
 use super::c3::C3Config;
-use super::{Member, ServerId, Stamp};
+use super::{Member, Needs, ServerId, Stamp};
 use crate::span::Span;
 
 /// Parameters of asynchronous Prequal (section 4); the defaults are those of section 5.
@@ -83,6 +83,14 @@ pub enum Latency {
 }
 
 impl Latency {
+    fn needs(self) -> Needs {
+        Needs {
+            // Without stamps servers do not keep their times of service.
+            stamps: matches!(self, Self::Model { .. }),
+            latency_at_rif: self == Self::AtRif,
+        }
+    }
+
     /// In ns; 0 where the server does not know.
     #[allow(clippy::cast_precision_loss)]
     fn of(self, stamp: &Stamp) -> f32 {
@@ -144,6 +152,10 @@ impl PrequalConfig {
             (
                 self.latency == Latency::Model { slots: 0 },
                 "latency.model.slots: expected 1 or more",
+            ),
+            (
+                self.piggyback && self.latency == Latency::AtRif,
+                "piggyback: stamps have no latency at_rif; expected latency none or model",
             ),
         ];
         first(&faults)?;

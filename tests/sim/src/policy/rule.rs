@@ -144,6 +144,7 @@ mod tests {
             (r#"{"peak_ewma": {"decay": "0s"}}"#, "decay"),
             (r#"{"c3": {"weight": 0}}"#, "weight"),
             (r#"{"prequal": {"pool": 1}}"#, "pool"),
+            (r#"{"prequal": {"piggyback": true}}"#, "piggyback"),
             (r#"{"prequal": {"score": {"c3": {"weight": 2}}}}"#, "score.c3.weight"),
             (r#"{"prequal": {"latency": {"model": {"slots": 0}}}}"#, "latency.model.slots"),
             (r#"{"prequal_sync": {"probes": 3, "answers": 4}}"#, "answers"),

@@ -3,7 +3,7 @@
 use super::aversion::Ejections;
 use super::pool::{Answer, Pool, Rank, best};
 use super::recent::Recent;
-use super::{Aversion, Latency, PrequalConfig, Rate, Score, Targets};
+use super::{Aversion, PrequalConfig, Rate, Score, Targets};
 use crate::policy::c3::Feedback;
 use crate::policy::{Ask, Ended, Env, Member, Needs, Outcome, Pick, Policy, ServerId, Stamp};
 
@@ -121,10 +121,8 @@ fn round(value: f64, draw: f64) -> u32 {
 
 impl Policy for Asynchronous {
     fn needs(&self) -> Needs {
-        Needs {
-            stamps: self.config.piggyback,
-            latency_at_rif: self.config.latency == Latency::AtRif,
-        }
+        let needs = self.config.latency.needs();
+        Needs { stamps: needs.stamps || self.config.piggyback, ..needs }
     }
 
     fn members(&mut self, _: &mut Env<'_>, members: &[Member]) {
@@ -181,6 +179,7 @@ impl Policy for Asynchronous {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::prequal::Latency;
     use crate::policy::rig::Rig;
     use crate::policy::{Action, C3Config};
     use crate::span::SECOND;
@@ -293,7 +292,7 @@ mod tests {
     #[test]
     fn stamps_serve_as_answers_where_they_may() {
         for piggyback in [false, true] {
-            let mut rig = rig(&PrequalConfig { piggyback, ..quiet() }, 3);
+            let mut rig = rig(&PrequalConfig { piggyback, latency: Latency::None, ..quiet() }, 3);
             assert_eq!(rig.needs().stamps, piggyback);
             let server = rig.pick();
             rig.answer(server, MS, Some(stamp(1.0, 1.0)));

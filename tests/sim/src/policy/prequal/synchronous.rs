@@ -3,7 +3,7 @@
 
 use super::pool::{Answer, Rank, best};
 use super::recent::Recent;
-use super::{Latency, PrequalSyncConfig, Targets};
+use super::{PrequalSyncConfig, Targets};
 use crate::policy::{Ask, Ended, Env, Member, Needs, Pick, Policy, RequestId, ServerId, Stamp};
 
 /// A request's wait; used again for later requests of the same number.
@@ -68,7 +68,7 @@ fn parts(token: u64) -> (u32, RequestId) {
 
 impl Policy for Synchronous {
     fn needs(&self) -> Needs {
-        Needs { latency_at_rif: self.config.latency == Latency::AtRif, ..Needs::default() }
+        self.config.latency.needs()
     }
 
     fn members(&mut self, _: &mut Env<'_>, members: &[Member]) {
