@@ -306,7 +306,8 @@ impl<'a> Simulation<'a> {
             // A reader that has seen enough is no error.
             let _ = writeln!(trace, "{line}");
         }
-        let step = self.scenario.reports.period.ns() / crate::measure::SAMPLES_PER_PERIOD;
+        let step =
+            self.scenario.reports.period.ns() / u64::from(crate::measure::SAMPLES_PER_PERIOD);
         self.queue.push((now + step).min(until), What::Sample);
     }
 

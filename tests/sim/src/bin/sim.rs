@@ -1,53 +1,98 @@
-//! `make sim`: simulates a scenario and prints a JSON line for each policy in each situation.
+//! `make sim` and `make sim-report`.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-use leastload_sim::measure::Line;
-use leastload_sim::{run, scenario};
+use clap::{Parser, Subcommand};
+use leastload_sim::batch::{Task, run_all, tasks};
+use leastload_sim::scenario::{self, Document, Scenario};
 
-/// Simulates a scenario.
+/// Simulates load balancing; docs/simulator.md is the guide.
 #[derive(Parser)]
 struct Arguments {
-    /// The scenario's file; docs/simulator.md explains the format.
-    scenario: PathBuf,
-    /// Seed of all that is random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Only this policy.
-    #[arg(long)]
-    policy: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints a JSON line for each policy in each situation of a scenario.
+    Run {
+        /// The scenario's file.
+        scenario: PathBuf,
+        /// Seed of all that is random.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Only this policy, by its label.
+        #[arg(long)]
+        policy: Option<String>,
+        /// Folder for time series of what servers have in flight: a file for each run.
+        #[arg(long, value_name = "FOLDER")]
+        trace: Option<PathBuf>,
+    },
+    /// Prints the JSON schema of scenarios.
+    Schema,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let document = match scenario::read_file(&arguments.scenario) {
-        Ok(document) => document,
-        Err(faults) => {
-            eprintln!("sim: {}: {faults}", arguments.scenario.display());
-            return ExitCode::from(2);
+    let done = match Arguments::parse().command {
+        Command::Run { scenario, seed, policy, trace } => {
+            one(&scenario, seed, policy.as_deref(), trace.as_deref())
         }
+        Command::Schema => schema(),
     };
-    for variant in &document.variants {
-        for entry in &variant.scenario.policies {
-            if arguments.policy.as_ref().is_some_and(|only| only != entry.label()) {
-                continue;
-            }
-            let figures = run(&variant.scenario, &entry.rule, arguments.seed, None);
-            let line = Line {
-                scenario: document.scenario.name.clone(),
-                case: variant.case.clone(),
-                policy: entry.label().to_owned(),
-                seed: arguments.seed,
-                figures,
-            };
-            let Ok(line) = serde_json::to_string(&line) else { return ExitCode::from(2) };
-            if writeln!(std::io::stdout(), "{line}").is_err() {
-                return ExitCode::SUCCESS;
-            }
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sim: {error}");
+            ExitCode::from(2)
         }
     }
-    ExitCode::SUCCESS
+}
+
+fn read(path: &Path) -> Result<Document, String> {
+    scenario::read_file(path).map_err(|faults| format!("{}: {faults}", path.display()))
+}
+
+/// A reader that has seen enough (`| head`) is no error.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn one(path: &Path, seed: u64, policy: Option<&str>, trace: Option<&Path>) -> Result<(), String> {
+    let documents = [read(path)?];
+    let mut tasks = tasks(&documents, &[seed]);
+    if let Some(only) = policy {
+        tasks.retain(|task| task.entry.label() == only);
+        if tasks.is_empty() {
+            return Err(format!("{} has no policy {only:?}", path.display()));
+        }
+    }
+    if let Some(folder) = trace {
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        return tasks.iter().enumerate().try_for_each(|(index, task)| traced(task, index, folder));
+    }
+    for line in run_all(&tasks, |_| ()) {
+        say(&serde_json::to_string(&line).map_err(|error| error.to_string())?);
+    }
+    Ok(())
+}
+
+/// One run, and what its servers had in flight.
+fn traced(task: &Task<'_>, index: usize, folder: &Path) -> Result<(), String> {
+    let path = folder.join(format!("{index:03}-{}.jsonl", task.entry.label().replace('/', "_")));
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file = BufWriter::new(File::create(&path).map_err(failed)?);
+    let line = task.run_traced(&mut file);
+    file.flush().map_err(failed)?;
+    say(&serde_json::to_string(&line).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+fn schema() -> Result<(), String> {
+    let schema = schemars::schema_for!(Scenario);
+    say(&serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?);
+    Ok(())
 }

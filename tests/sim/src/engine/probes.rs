@@ -58,8 +58,8 @@ impl Simulation<'_> {
         if probed && self.needs.latency_at_rif {
             stamp.latency_ns = host.latency.estimate(host.in_flight, now);
         }
-        if host.lie < 1.0 || host.lie > 1.0 {
-            let lie = host.lie as f32;
+        let lie = host.lie as f32;
+        if lie.to_bits() != 1.0_f32.to_bits() {
             stamp.in_flight *= lie;
             stamp.waiting *= lie;
             stamp.service_ns *= lie;

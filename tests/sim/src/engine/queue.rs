@@ -75,7 +75,7 @@ pub(crate) struct Attempt {
     /// The request's own number.
     pub(crate) number: u32,
     /// Which attempt, from 1; 0 stands for the request as a whole.
-    pub(crate) attempt: u8,
+    pub(crate) nth: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

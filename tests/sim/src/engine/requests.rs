@@ -50,7 +50,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(super) fn id(&self, request: RequestId) -> Attempt {
-        Attempt { request, number: self.number, attempt: self.attempt }
+        Attempt { request, number: self.number, nth: self.attempt }
     }
 }
 
@@ -58,7 +58,7 @@ impl Simulation<'_> {
     /// The request of an attempt, if that is under way.
     pub(super) fn request(&mut self, of: Attempt) -> Option<&mut Request> {
         let request = self.requests.get_mut(of.request as usize)?;
-        let same = of.attempt == 0 || request.attempt == of.attempt;
+        let same = of.nth == 0 || request.attempt == of.nth;
         (request.number == of.number && same).then_some(request)
     }
 
@@ -96,7 +96,7 @@ impl Simulation<'_> {
             messages: 0,
             unanswered: 0,
         }) as RequestId;
-        let whole = Attempt { request, number, attempt: 0 };
+        let whole = Attempt { request, number, nth: 0 };
         if let Some(deadline) = traffic.deadline {
             self.queue.push_lane(Lane::Deadline, now + deadline.ns(), What::Deadline(whole));
         }

@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn job(number: u32, size: f64) -> Job {
-        Job { of: Attempt { request: number, number, attempt: 1 }, size, due: 0, counts: true }
+        Job { of: Attempt { request: number, number, nth: 1 }, size, due: 0, counts: true }
     }
 
     /// Lets it run until it is idle: when which job ended.

@@ -26,9 +26,9 @@ impl Simulation<'_> {
         let job = Job { of, size, due: now, counts: true };
         if server == CENTRAL {
             if is_stream {
-                self.open(of)
+                self.open(of);
             } else {
-                self.queue_up(job)
+                self.queue_up(job);
             }
             return;
         }

@@ -5,7 +5,7 @@
 //! A pure wave of the period gives 1, noise 2 / 256.
 
 /// Samples in a period.
-pub(crate) const SAMPLES_PER_PERIOD: u64 = 32;
+pub(crate) const SAMPLES_PER_PERIOD: u32 = 32;
 const PERIODS: usize = 8;
 const WINDOW: usize = PERIODS * SAMPLES_PER_PERIOD as usize;
 
@@ -28,7 +28,7 @@ pub(crate) struct Waves {
 
 fn angle(at: usize) -> (f64, f64) {
     #[allow(clippy::cast_precision_loss)]
-    let turn = at as f64 / SAMPLES_PER_PERIOD as f64;
+    let turn = at as f64 / f64::from(SAMPLES_PER_PERIOD);
     (turn * std::f64::consts::TAU).sin_cos()
 }
 

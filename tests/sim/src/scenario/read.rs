@@ -247,7 +247,7 @@ fn events(check: &mut Check, scenario: &Scenario) {
         }
         match event.effect {
             Effect::Speed { factor } => {
-                check.range(factor, (0.0, 100.0), at("effect.speed.factor"))
+                check.range(factor, (0.0, 100.0), at("effect.speed.factor"));
             }
             Effect::Fail { percent, .. } => check.percent(percent, at("effect.fail.percent")),
             Effect::Lie { factor } => check.range(factor, (0.0, 1e6), at("effect.lie.factor")),
