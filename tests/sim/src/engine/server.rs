@@ -260,6 +260,9 @@ mod tests {
         let mut ended = Vec::new();
         loop {
             server.plan(now);
+            if server.planned == u64::MAX {
+                return ended;
+            }
             now = server.planned;
             let Some((job, _)) = server.complete(now) else { return ended };
             ended.push((now, job.of.number));
