@@ -146,7 +146,8 @@ impl WeightedRoundRobin {
 
 impl Policy for WeightedRoundRobin {
     fn needs(&self) -> Needs {
-        Needs { stamps: !self.config.enable_oob_load_report, ..Needs::default() }
+        // Out of band too: servers keep count of what they report only where somebody wants it.
+        Needs { stamps: true, ..Needs::default() }
     }
 
     fn members(&mut self, env: &mut Env<'_>, members: &[Member]) {
@@ -303,7 +304,7 @@ mod tests {
             ..Default::default()
         };
         let mut rig = Rig::new(config.build(), &[1, 1]);
-        assert!(!rig.needs().stamps);
+        assert!(rig.needs().stamps, "servers have to keep count");
         let expected = |from: u64| {
             let mut actions = vec![Action::Timer { at: from + 3 * SECOND, token: REPORTS }];
             actions.extend((0..2).map(|server| Action::Probe { server, token: REPORTS }));
