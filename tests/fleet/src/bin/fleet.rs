@@ -51,6 +51,10 @@ struct Arguments {
     /// Rounds, each with every row once.
     #[arg(long, default_value_t = 3)]
     rounds: u64,
+    /// On a machine that others use too: time to spend in all on waiting for them, and on measuring
+    /// again any round of a row during which they used more than a tenth of the machine.
+    #[arg(long, value_parser = parse_duration, default_value = "0s")]
+    patience: Duration,
     /// Seed of the first round.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -122,6 +126,7 @@ fn spec(arguments: &Arguments) -> Spec {
         measured: arguments.measured,
         warm_up: arguments.warm_up,
         rounds: arguments.rounds,
+        patience: arguments.patience,
         seed: arguments.seed,
         envoy: arguments.envoy_version.clone(),
         module: arguments.module.clone(),

@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Before the first round, leastload is sent calls for so long, to learn who is there.
 const LEARNING: Duration = Duration::from_secs(3);
 
+/// Share of the machine that other programs may use while a row is measured.
+const OTHERS: f64 = 0.10;
+
 /// Runs all rows, telling `progress` about it line by line. `program` is the one whose `serve` is
 /// [`servers::serve`].
 ///
@@ -57,14 +60,15 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
     ));
     let bench = Bench { spec, servers, proxies };
     bench.learn().await?;
+    let mut patience = spec.patience;
     let rows = spec.rows();
     let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); rows.len()];
     for number in 0..spec.rounds {
         for (row, done) in rows.iter().zip(&mut rounds) {
-            let round = bench.measure(*row, spec.seed + number).await?;
+            let round = bench.measure_in_quiet(*row, spec.seed + number, &mut patience).await?;
             say(format!(
                 "round {} of {}, load {}, {} x {}: {} calls, {} errors, p50 {:.1} ms, p99 {:.1} ms; \
-                 machine {:.0} % busy",
+                 machine {:.0} % busy, {:.0} % by others",
                 number + 1,
                 spec.rounds,
                 row.load,
@@ -74,7 +78,8 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
                 round.errors,
                 round.p50_ms,
                 round.p99_ms,
-                round.machine_busy * 100.0
+                round.machine_busy * 100.0,
+                round.others_busy * 100.0
             ));
             done.push(round);
         }
@@ -119,6 +124,34 @@ impl Bench<'_> {
         let row = Row { policy: Policy::Leastload, proxies: self.spec.proxies, load: 0.1 };
         let load = LoadSpec { bound: Bound::Time(LEARNING), ..self.load(row, self.spec.seed)? };
         load::run(load).await.map(drop)
+    }
+
+    /// Measures, and again as long as others disturb it and `patience` is left.
+    async fn measure_in_quiet(
+        &self,
+        row: Row,
+        seed: u64,
+        patience: &mut Duration,
+    ) -> Result<Round> {
+        loop {
+            let begin = Instant::now();
+            let mut before = self.usage()?;
+            while begin.elapsed() < *patience {
+                sleep(Duration::from_secs(1)).await;
+                let now = self.usage()?;
+                if now.since(&before).others() <= OTHERS {
+                    break;
+                }
+                before = now;
+            }
+            *patience = patience.saturating_sub(begin.elapsed());
+            let begin = Instant::now();
+            let round = self.measure(row, seed).await?;
+            if round.others_busy <= OTHERS || patience.is_zero() {
+                return Ok(round);
+            }
+            *patience = patience.saturating_sub(begin.elapsed());
+        }
     }
 
     async fn measure(&self, row: Row, seed: u64) -> Result<Round> {

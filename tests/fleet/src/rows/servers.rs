@@ -1,5 +1,5 @@
-//! All servers in one process of one thread: they only sleep, and twenty processes would cost two
-//! cores more than the work between them.
+//! All servers in one process of one thread: they only sleep, and with one process there is less
+//! switching between processes to measure.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -127,6 +127,9 @@ pub struct Spec {
     pub warm_up: Duration,
     /// Rounds, each with every row once.
     pub rounds: u64,
+    /// Time to spend in all on waiting for other programs to end, and on measuring again what they
+    /// disturbed.
+    pub patience: Duration,
     /// Seed of due times, work and proxies; the first round has this one, the next the next.
     pub seed: u64,
     /// Release of Envoy; `$ENVOY` wins where set.
@@ -220,6 +223,7 @@ impl Default for Spec {
             measured: Duration::from_secs(12),
             warm_up: Duration::from_secs(3),
             rounds: 3,
+            patience: Duration::ZERO,
             seed: 1,
             envoy: DEFAULT_VERSION.into(),
             module: "dist/leastload.wasm".into(),

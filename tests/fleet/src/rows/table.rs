@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Outcome, RowResult};
+use super::{
+    OTHERS,
+    result::{Outcome, RowResult},
+};
 use crate::demo::table::{align, spread};
 
 /// Share of the machine above which latencies are partly its own.
 const BUSY: f64 = 0.85;
-/// Share of the machine that other programs may use.
-const OTHERS: f64 = 0.10;
 /// Lateness of the client, in milliseconds, that is more than its timer's.
 const LATE_MS: f64 = 10.0;
 /// Share of leastload's calls that must have gone where it said.
