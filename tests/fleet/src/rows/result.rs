@@ -198,7 +198,11 @@ impl Round {
 impl RowResult {
     /// The row of these rounds.
     pub fn new(row: Row, rate: f64, rounds: Vec<Round>) -> Self {
-        let spread = |of: fn(&Round) -> f64| Spread::over(rounds.iter().map(of).collect());
+        let spread = |of: fn(&Round) -> f64| {
+            let Spread { median, min, max } = Spread::over(rounds.iter().map(of).collect());
+            // An even number of rounds has a median between two of them.
+            Spread { median: round(median), min, max }
+        };
         Self {
             policy: row.policy,
             proxies: row.proxies,
@@ -221,7 +225,7 @@ impl RowResult {
     }
 }
 
-/// To three decimals: what is beyond is noise.
+/// To three decimals: what is beyond is noise, and would not read back to the last digit.
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
