@@ -5,6 +5,7 @@ mod central;
 mod edf;
 mod least;
 mod least_request;
+mod leastload;
 mod peak_ewma;
 mod perfect;
 mod prequal;
@@ -111,6 +112,8 @@ pub struct Ended<'a> {
     pub server: ServerId,
     /// How.
     pub outcome: Outcome,
+    /// Whether the request is over with it; else another attempt follows.
+    pub last: bool,
     /// Since it was sent to the server, in ns.
     pub latency_ns: u64,
     /// What the server said of itself, if it did and it arrived.
@@ -190,8 +193,9 @@ pub trait Policy {
     /// An attempt has ended. Exactly once for each [`Pick::Server`], from `pick` or `resume`.
     fn ended(&mut self, env: &mut Env<'_>, ended: &Ended<'_>);
 
-    /// A waiting request is over before it was resumed: its client gave up.
-    fn abandoned(&mut self, _: &mut Env<'_>, _: RequestId) {}
+    /// A request is over while no server has it: it waited, here or between two attempts, and its
+    /// client gave up, or nobody was there to send it to.
+    fn abandoned(&mut self, _: &mut Env<'_>, _: &Ask<'_>) {}
 
     /// A probe was answered; `stamp` is `None` where nobody there knows how.
     fn probed(&mut self, _: &mut Env<'_>, _: ServerId, _token: u64, _stamp: Option<&Stamp>) {}

@@ -137,7 +137,7 @@ impl Simulation<'_> {
         let now = self.now;
         match pick {
             Pick::Wait => self.requests[id as usize].place = Place::Waiting(now),
-            Pick::Nobody => self.failed(id),
+            Pick::Nobody => self.nobody(id),
             Pick::Server(server) => self.send(id, server),
             Pick::Central => self.send(id, CENTRAL),
         }
@@ -166,7 +166,13 @@ impl Simulation<'_> {
     /// The end of an attempt reaches its proxy.
     pub(super) fn answer(&mut self, of: Attempt) {
         let Some(&mut Request { outcome, stamp, server, .. }) = self.request(of) else { return };
-        self.tell(of.request, outcome, stamp.as_ref());
+        let retries = self.scenario.traffic.retries.most;
+        let last = outcome == Outcome::Answered
+            || self
+                .requests
+                .get(of.request as usize)
+                .is_none_or(|r| u32::from(r.attempt) > retries);
+        self.tell(of.request, outcome, last, stamp.as_ref());
         if outcome == Outcome::Answered {
             self.end(of.request, Fate::Answered);
         } else {
@@ -176,15 +182,31 @@ impl Simulation<'_> {
     }
 
     /// Tells the policy that an attempt is over.
-    fn tell(&mut self, id: RequestId, outcome: Outcome, stamp: Option<&Stamp>) {
+    fn tell(&mut self, id: RequestId, outcome: Outcome, last: bool, stamp: Option<&Stamp>) {
         let request = &self.requests[id as usize];
         let (proxy, worker, method, server) =
             (request.proxy, request.worker, request.method, request.server);
         let latency_ns = self.now - request.sent;
         if server != CENTRAL {
-            let ended = Ended { request: id, worker, method, server, outcome, latency_ns, stamp };
+            let ended =
+                Ended { request: id, worker, method, server, outcome, last, latency_ns, stamp };
             self.policy(proxy, |policy, env| policy.ended(env, &ended));
         }
+    }
+
+    /// Nobody is there to send it to.
+    fn nobody(&mut self, id: RequestId) {
+        if u32::from(self.requests[id as usize].attempt) > self.scenario.traffic.retries.most {
+            self.abandon(id);
+        }
+        self.failed(id);
+    }
+
+    /// Tells the policy that a request is over while no server has it.
+    fn abandon(&mut self, id: RequestId) {
+        let Request { proxy, worker, method, .. } = self.requests[id as usize];
+        let ask = Ask { request: id, worker, method, failed: &[] };
+        self.policy(proxy, |policy, env| policy.abandoned(env, &ask));
     }
 
     /// An attempt failed: once more, or not.
@@ -218,15 +240,15 @@ impl Simulation<'_> {
     /// The attempt under way is over before its answer.
     fn drop_attempt(&mut self, id: RequestId) {
         let request = &self.requests[id as usize];
-        let (attempt, server, proxy) = (request.id(id), request.server, request.proxy);
+        let (attempt, server) = (request.id(id), request.server);
         match request.place {
-            Place::Proxy => {}
+            Place::Proxy => self.abandon(id),
             Place::Waiting(since) => {
                 self.meter.waited(request.arrived, self.now - since);
-                self.policy(proxy, |policy, env| policy.abandoned(env, id));
+                self.abandon(id);
             }
             Place::Sent => {
-                self.tell(id, Outcome::GivenUp, None);
+                self.tell(id, Outcome::GivenUp, true, None);
                 let at = self.now + self.delay();
                 self.queue.push_lane(Lane::Network, at, What::Withdraw { server, attempt });
             }

@@ -203,6 +203,7 @@ mod tests {
             method: 0,
             server: 0,
             outcome: Outcome::Answered,
+            last: true,
             latency_ns,
             stamp: None,
         };

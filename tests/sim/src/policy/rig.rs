@@ -108,7 +108,9 @@ impl<P: Policy> Rig<P> {
             truth.outstanding -= 1;
         }
         let stamp = stamp.as_ref();
-        let ended = Ended { request, worker: 0, method: 0, server, outcome, latency_ns, stamp };
+        let last = true;
+        let ended =
+            Ended { request, worker: 0, method: 0, server, outcome, last, latency_ns, stamp };
         self.with(|policy, env| policy.ended(env, &ended));
     }
 

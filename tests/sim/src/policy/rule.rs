@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::c3::C3Config;
 use super::least_request::{FullScanConfig, LeastRequestConfig};
+use super::leastload::LeastloadConfig;
 use super::peak_ewma::PeakEwmaConfig;
 use super::perfect::{JoinShortestQueue, ShortestExpectedDelay};
 use super::prequal::{PrequalConfig, PrequalSyncConfig};
@@ -38,6 +39,8 @@ pub enum Rule {
     Prequal(PrequalConfig),
     /// Prequal: each request waits for answers to its own probes.
     PrequalSync(PrequalSyncConfig),
+    /// leastload.
+    Leastload(LeastloadConfig),
     /// The limit: one queue in front of all servers.
     Central {},
 }
@@ -62,6 +65,7 @@ impl Rule {
             Self::C3(_) => "c3",
             Self::Prequal(_) => "prequal",
             Self::PrequalSync(_) => "prequal_sync",
+            Self::Leastload(_) => "leastload",
             Self::Central {} => "central",
         }
     }
@@ -83,12 +87,13 @@ impl Rule {
             Self::C3(config) => config.check(),
             Self::Prequal(config) => config.check(),
             Self::PrequalSync(config) => config.check(),
+            Self::Leastload(config) => config.check(),
             Self::WeightedRoundRobin(config) => config.check(),
         }
     }
 
     /// The policy of one proxy. `seed` is another for each.
-    pub(crate) fn build(&self, scenario: &Scenario, _seed: u64) -> Box<dyn Policy> {
+    pub(crate) fn build(&self, scenario: &Scenario, seed: u64) -> Box<dyn Policy> {
         match self {
             Self::Random {} => Box::new(Random::default()),
             Self::RoundRobin {} => Box::new(RoundRobin::default()),
@@ -101,6 +106,7 @@ impl Rule {
             Self::C3(config) => Box::new(config.build(scenario.proxies.count)),
             Self::Prequal(config) => Box::new(config.build(scenario.proxies.count)),
             Self::PrequalSync(config) => Box::new(config.build()),
+            Self::Leastload(config) => Box::new(config.build(scenario, seed)),
             Self::Central {} => Box::new(Central),
         }
     }
@@ -128,6 +134,7 @@ mod tests {
             "c3",
             "prequal",
             "prequal_sync",
+            "leastload",
             "central",
         ] {
             let rule = rule(&format!(r#"{{"{name}": {{}}}}"#)).unwrap();

@@ -101,8 +101,8 @@ impl Policy for Synchronous {
 
     fn ended(&mut self, _: &mut Env<'_>, _: &Ended<'_>) {}
 
-    fn abandoned(&mut self, _: &mut Env<'_>, request: RequestId) {
-        if let Some(wait) = self.waits.get_mut(request as usize) {
+    fn abandoned(&mut self, _: &mut Env<'_>, ask: &Ask<'_>) {
+        if let Some(wait) = self.waits.get_mut(ask.request as usize) {
             wait.waiting = false;
         }
     }
@@ -232,7 +232,7 @@ mod tests {
         let mut rig = rig(10);
         let ask = Ask { request: 0, worker: 0, method: 0, failed: &[] };
         let (servers, old, _) = asked(&mut rig);
-        rig.with(|policy, env| policy.abandoned(env, 0));
+        rig.with(|policy, env| policy.abandoned(env, &ask));
         rig.probed(servers[0], old, Some(stamp(0.0, 0.0)));
         rig.probed(servers[1], old, Some(stamp(0.0, 0.0)));
         assert!(rig.actions.is_empty(), "it was abandoned");

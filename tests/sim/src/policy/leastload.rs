@@ -1,0 +1,282 @@
+//! Ours: leastload's own core at one proxy, driven as the module drives it. A balancer for each
+//! worker and one on the main thread, over one store and one set of gauges; what core leaves to
+//! Envoy goes to Envoy's `LEAST_REQUEST`, as in the configurations that we ship.
+
+use std::collections::HashMap;
+use std::mem;
+
+use leastload_core::balancer::{Ask as CoreAsk, Balancer, Call, ClusterId, Ending};
+use leastload_core::config::{ClusterSettings, Config, Mechanism};
+use leastload_core::memory::Memory;
+use leastload_core::work::Work;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::least_request::LeastRequest;
+use super::{Ask, Ended, Env, Member, Outcome, Pick, Policy, RequestId, ServerId};
+use crate::scenario::{Scenario, Source};
+
+/// Name of the one cluster.
+const CLUSTER: &str = "simulated";
+/// What a host takes in an admin answer of Envoy's, in bytes: core asks less often for long answers.
+const HOST_BYTES: u64 = 800;
+const MS: u64 = 1_000_000;
+
+/// Parameters of leastload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeastloadConfig {
+    /// The module's configuration, as docs/configuration.md has it.
+    pub config: Map<String, Value>,
+}
+
+impl LeastloadConfig {
+    pub(super) fn check(&self) -> Result<(), String> {
+        let text = Value::from(self.config.clone()).to_string();
+        Config::parse(text.as_bytes()).map(drop).map_err(|faults| format!("config: {faults}"))
+    }
+
+    /// The configuration in force; whoever is there at the start is in it where the scenario says so.
+    fn parsed(&self, scenario: &Scenario) -> Config {
+        let mut config = Value::from(self.config.clone());
+        if scenario.membership.source == Source::Static {
+            let present = scenario
+                .servers
+                .iter()
+                .flat_map(|group| (0..group.count).map(move |_| group.present));
+            let there = (0..).zip(present).filter(|(_, present)| *present);
+            let names: Vec<String> = there.map(|(server, _)| endpoint(server)).collect();
+            config["discovery"]["static"] = json!({CLUSTER: names});
+        }
+        // The scenario was checked: a faulty configuration never comes here.
+        Config::parse(config.to_string().as_bytes()).unwrap_or_default()
+    }
+
+    pub(super) fn build(&self, scenario: &Scenario, seed: u64) -> Leastload {
+        let config = self.parsed(scenario);
+        let paths = scenario.traffic.methods.iter().map(|method| config.methods.cost(&method.name));
+        let servers: u32 = scenario.servers.iter().map(|group| group.count).sum();
+        let names: Vec<String> = (0..servers).map(endpoint).collect();
+        let vms = u64::from(scenario.proxies.workers) + 1;
+        Leastload {
+            settings: config.cluster(CLUSTER),
+            costs: paths.collect(),
+            period: (config.discovery.interval_ms / 4).clamp(25, 250) * MS,
+            answers: scenario.membership.source == Source::Admin,
+            config,
+            proxy: Memory::default(),
+            vms: (0..vms)
+                .map(|vm| Vm { balancer: Balancer::new(seed.wrapping_add(vm), 0), id: None })
+                .collect(),
+            envoy: LeastRequest::default(),
+            members: Vec::new(),
+            answer: String::new(),
+            listed: vec![false; names.len()],
+            ids: names.iter().cloned().zip(0..).collect(),
+            names,
+            calls: Vec::new(),
+            begun: false,
+        }
+    }
+}
+
+/// How Envoy prints a server.
+fn endpoint(server: ServerId) -> String {
+    let [a, b, c, d] = server.to_be_bytes();
+    format!("{}.{b}.{c}.{d}:50051", a | 10)
+}
+
+/// One of Envoy's threads.
+struct Vm {
+    balancer: Balancer,
+    /// The cluster, once a request came.
+    id: Option<ClusterId>,
+}
+
+/// A request as the filter sees it.
+struct Open {
+    call: Call,
+    /// The endpoint that the override names.
+    asked: Option<ServerId>,
+    /// Endpoints for retries, the next one last; only `override_host` has any.
+    spares: Vec<ServerId>,
+    attempts: u64,
+}
+
+/// leastload at one proxy.
+pub(crate) struct Leastload {
+    config: Config,
+    settings: ClusterSettings,
+    /// By method; where the scenario names none, every request costs 1.
+    costs: Vec<Work>,
+    /// Between two ticks of a VM, in ns.
+    period: u64,
+    /// Whether the admin interface does.
+    answers: bool,
+    proxy: Memory,
+    /// By worker; the last is the main thread's.
+    vms: Vec<Vm>,
+    envoy: LeastRequest,
+    members: Vec<Member>,
+    /// What the admin interface says of them.
+    answer: String,
+    /// By server: whether it is a member.
+    listed: Vec<bool>,
+    names: Vec<String>,
+    ids: HashMap<String, ServerId>,
+    /// By request.
+    calls: Vec<Option<Open>>,
+    begun: bool,
+}
+
+impl Leastload {
+    /// The admin interface's answer.
+    fn answer(&self) -> String {
+        let host = |member: &Member| {
+            let name = &self.names[member.server as usize];
+            let (address, port) = name.rsplit_once(':').unwrap_or((name, "0"));
+            json!({
+                "address": {"socket_address": {
+                    "address": address, "port_value": port.parse::<u16>().unwrap_or(0)
+                }},
+                "health_status": {"eds_health_status": "HEALTHY"},
+                "weight": member.weight,
+            })
+        };
+        let hosts: Vec<Value> = self.members.iter().map(host).collect();
+        let admin = self.config.discovery.admin_cluster.as_deref().unwrap_or_default();
+        json!({"cluster_statuses": [
+            {"name": CLUSTER, "host_statuses": hosts}, {"name": admin, "host_statuses": []}
+        ]})
+        .to_string()
+    }
+
+    fn open(&mut self, request: RequestId) -> &mut Option<Open> {
+        let index = request as usize;
+        if index >= self.calls.len() {
+            self.calls.resize_with(index + 1, || None);
+        }
+        &mut self.calls[index]
+    }
+
+    /// The filter sees a request.
+    fn begin(&mut self, ask: &Ask<'_>) -> Open {
+        let Self { config, settings, proxy, vms, ids, .. } = self;
+        let vm = &mut vms[usize::from(ask.worker)];
+        let cost = self.costs.get(usize::from(ask.method)).copied().unwrap_or(Work::ONE);
+        let id = match vm.id {
+            Some(id) => id,
+            None => *vm.id.insert(
+                #[allow(clippy::expect_used)]
+                vm.balancer.cluster(proxy, CLUSTER, settings).expect("there is one cluster"),
+            ),
+        };
+        let call = vm.balancer.start(proxy, id, CoreAsk { config, settings, cost });
+        let mut hosts = vm.balancer.override_hosts(&call).filter_map(|name| ids.get(name).copied());
+        let asked = hosts.next();
+        let mut spares: Vec<ServerId> = hosts.collect();
+        spares.reverse();
+        Open { call, asked, spares, attempts: 0 }
+    }
+
+    /// The filter sees the end of a request. `at`: who served it, where Envoy chose anybody.
+    fn end(&mut self, worker: u16, open: Open, at: Option<ServerId>, outcome: Outcome) {
+        let Open { mut call, asked, attempts, .. } = open;
+        let balancer = &mut self.vms[usize::from(worker)].balancer;
+        let name = at.map(|server| self.names[server as usize].as_str());
+        if outcome != Outcome::GivenUp
+            && let Some(name) = name
+        {
+            let session = self.config.steering.mechanism == Mechanism::StatefulSession;
+            if session && asked.is_some() && asked != at {
+                call.contradict();
+            }
+            if call.wants_address() {
+                balancer.served(&self.proxy, &mut call, name, || attempts);
+            }
+        }
+        let ending = match outcome {
+            Outcome::Answered => Ending::Answered,
+            Outcome::Failed => Ending::Failed,
+            Outcome::GivenUp => Ending::Undecided,
+        };
+        // As the module: after an answer nobody asks who gave it.
+        let at = name.filter(|_| outcome != Outcome::Answered);
+        balancer.end(&self.proxy, call, ending, at);
+    }
+}
+
+impl Policy for Leastload {
+    fn members(&mut self, env: &mut Env<'_>, members: &[Member]) {
+        self.members = members.to_vec();
+        self.listed.fill(false);
+        for member in members {
+            self.listed[member.server as usize] = true;
+        }
+        self.envoy.members(env, members);
+        if self.answers {
+            self.answer = self.answer();
+        }
+        if !mem::replace(&mut self.begun, true) {
+            for vm in 0..self.vms.len() {
+                // Threads start their timers when they start, not together.
+                let phase = env.rng.u64(..self.period);
+                env.timer(env.now + phase, vm as u64);
+            }
+        }
+    }
+
+    fn pick(&mut self, env: &mut Env<'_>, ask: &Ask<'_>) -> Pick {
+        let index = ask.request;
+        let retried = self.open(index).is_some();
+        if !retried {
+            let open = self.begin(ask);
+            *self.open(index) = Some(open);
+        }
+        let Some(open) = self.open(index) else { return Pick::Nobody };
+        open.attempts += 1;
+        // stateful_session has no say in retries; override_host takes the next of its list.
+        let named = if retried { open.spares.pop() } else { open.asked };
+        let member = named.filter(|server| self.listed[*server as usize]);
+        let Some(server) = member.or_else(|| self.envoy.choose(env, ask.worker)) else {
+            return Pick::Nobody;
+        };
+        self.envoy.sent(server);
+        Pick::Server(server)
+    }
+
+    fn ended(&mut self, _: &mut Env<'_>, ended: &Ended<'_>) {
+        self.envoy.finished(ended.server);
+        if ended.last
+            && let Some(open) = self.open(ended.request).take()
+        {
+            self.end(ended.worker, open, Some(ended.server), ended.outcome);
+        }
+    }
+
+    fn abandoned(&mut self, _: &mut Env<'_>, ask: &Ask<'_>) {
+        if let Some(open) = self.open(ask.request).take() {
+            self.end(ask.worker, open, None, Outcome::GivenUp);
+        }
+    }
+
+    /// A VM ticks.
+    #[allow(clippy::cast_possible_truncation)]
+    fn timer(&mut self, env: &mut Env<'_>, vm: u64) {
+        env.timer(env.now + self.period, vm);
+        let balancer = &mut self.vms[vm as usize].balancer;
+        if balancer.tick(&self.proxy, &self.config, env.now / MS).is_none() {
+            return;
+        }
+        if !self.answers {
+            balancer.admin_failed(&self.proxy, &self.config);
+            return;
+        }
+        let length = HOST_BYTES * self.members.len() as u64;
+        let Self { proxy, vms, config, answer, .. } = self;
+        let balancer = &mut vms[vm as usize].balancer;
+        // Well formed: nothing is wrong with it.
+        let _ = balancer.admin_answered(proxy, config, answer.as_bytes(), length);
+    }
+}
