@@ -177,6 +177,8 @@ mod tests {
         let picks = picks(&mut edf, 17);
         let times = |index| picks.iter().filter(|&&pick| pick == index).count();
         assert_eq!([times(0), times(1), times(2)], [2, 5, 10]);
+        // Deadlines 0.2, 0.4 and, in the order they were put in, 0.4.
+        assert_eq!(picks[..3], [2, 1, 2]);
         let heavy_thrice = picks.windows(4).any(|window| window == [2, 2, 2, 2]);
         assert!(!heavy_thrice, "{picks:?}");
     }

@@ -115,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn equals_are_not_due_in_the_same_rounds() {
+        let mut stride = Stride::default();
+        stride.set([1.0, 1.0, 1.0, 1.0, 2.0].into_iter());
+        let mut sequence = 0;
+        let picks: Vec<_> = (0..60).filter_map(|_| stride.pick(&mut sequence)).collect();
+        assert!(picks.windows(4).all(|window| window.contains(&4)), "{picks:?}");
+    }
+
+    #[test]
     fn equals_take_turns() {
         let mut stride = Stride::default();
         stride.set([5.0; 3].into_iter());

@@ -254,20 +254,22 @@ mod tests {
         let mut rig = Rig::new(WeightedRoundRobinConfig::default().build(), &[1, 1]);
         reported(&mut rig);
         update_at(&mut rig, 9 * SECOND);
+        // The blackout is from the first report, expiry from the last.
+        reported(&mut rig);
         assert_eq!(rig.tally(400, 1), [200, 200], "blackout");
         rig.now = 10 * SECOND;
         assert_eq!(rig.tally(400, 1), [200, 200], "not before the update");
         update_at(&mut rig, 10 * SECOND);
         let tally = rig.tally(4_000, 1);
         assert!((2_990..3_010).contains(&tally[0]), "{tally:?}");
-        update_at(&mut rig, 179 * SECOND);
+        update_at(&mut rig, 188 * SECOND);
         assert!(rig.tally(400, 1)[0] > 290);
-        update_at(&mut rig, 180 * SECOND);
+        update_at(&mut rig, 189 * SECOND);
         assert_eq!(rig.tally(400, 1), [200, 200], "expired");
         reported(&mut rig);
-        update_at(&mut rig, 189 * SECOND);
+        update_at(&mut rig, 198 * SECOND);
         assert_eq!(rig.tally(400, 1), [200, 200], "blackout again");
-        update_at(&mut rig, 190 * SECOND);
+        update_at(&mut rig, 199 * SECOND);
         assert!(rig.tally(400, 1)[0] > 290);
     }
 
@@ -291,6 +293,10 @@ mod tests {
         update_at(&mut rig, 4 * SECOND);
         let tally = rig.tally(7_000, 1);
         assert!(near(&tally, [3_000, 1_000, 3_000]), "{tally:?}");
+        rig.members(&[(0, 1), (1, 1)]);
+        rig.members(&[(0, 1), (1, 1), (2, 1)]);
+        let tally = rig.tally(6_000, 1);
+        assert!(near(&tally, [3_000, 1_000, 2_000]), "it is new again: {tally:?}");
         rig.members(&[]);
         assert_eq!(rig.ask(), Pick::Nobody);
     }
