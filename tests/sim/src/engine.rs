@@ -180,12 +180,13 @@ impl<'a> Simulation<'a> {
     fn run(&mut self) {
         let end = self.scenario.duration.ns() + self.scenario.drain.ns();
         while let Some((at, what)) = self.queue.pop() {
-            if at > end {
-                break;
-            }
             // What still stirs after the last request is nobody's business, but for attempts that
             // were given up.
-            let over = at > self.scenario.duration.ns() && self.requests.is_empty();
+            let idle = self.requests.is_empty();
+            if at > end && !idle {
+                break;
+            }
+            let over = at > self.scenario.duration.ns() && idle;
             let attempts = matches!(
                 what,
                 What::Deliver { .. } | What::Withdraw { .. } | What::Complete { .. }
