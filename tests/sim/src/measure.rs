@@ -38,8 +38,10 @@ pub(crate) struct Meter {
     pub(crate) probes: u64,
     little: Little,
     waves: Waves,
-    /// Over samples: the largest in flight at a server by the mean.
+    /// Over samples with anything in flight, and how many these were: the largest at a server by
+    /// the mean.
     unevenness: f64,
+    busy: u64,
     in_flight: f64,
     samples: u64,
     /// How often a server had so many in flight; the last counts all beyond.
@@ -88,6 +90,7 @@ impl Meter {
             little: Little::default(),
             waves: Waves::new(servers),
             unevenness: 0.0,
+            busy: 0,
             in_flight: 0.0,
             samples: 0,
             depths: vec![0; DEPTHS],
@@ -151,6 +154,7 @@ impl Meter {
         if count > 0 && sum > 0 {
             let mean = sum as f64 / count as f64;
             self.unevenness += f64::from(most) / mean;
+            self.busy += 1;
             self.in_flight += mean;
         }
         self.samples += 1;
@@ -177,3 +181,6 @@ fn record(histogram: &mut Histogram<u64>, ns: u64) {
     // Cannot fail: the histogram grows.
     let _ = histogram.record((ns / (SECOND / 1_000_000)).max(1));
 }
+
+#[cfg(test)]
+mod tests;

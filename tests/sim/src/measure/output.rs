@@ -49,6 +49,10 @@ pub struct Figures {
     /// What became of servers that joined while it was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<Joined>,
+    /// How often, over servers and samples, so many were in flight; the last counts all beyond.
+    /// For tests, not printed.
+    #[serde(skip)]
+    pub depths: Vec<u64>,
 }
 
 /// Requests without an answer.
@@ -93,7 +97,8 @@ pub struct Latency {
 pub struct InFlight {
     /// Mean over servers and time.
     pub mean: f64,
-    /// The largest of any server by the mean over servers, averaged over time.
+    /// The largest of any server by the mean over servers, averaged over the time in which there is
+    /// any; 0 where there never is.
     pub max_over_mean: f64,
     /// Share of the variance in time that lies at the period of reports, 0 to 1.
     pub oscillation: Option<f64>,
@@ -181,7 +186,7 @@ pub(super) fn figures(meter: &Meter, work: &[(f64, f64)], joined: Vec<Joined>) -
         latency_ms: latency(&meter.latency),
         in_flight: InFlight {
             mean: round(meter.in_flight / samples),
-            max_over_mean: round(meter.unevenness / samples),
+            max_over_mean: round(meter.unevenness / (meter.busy as f64).max(1.0)),
             oscillation: meter.waves.share().map(round),
         },
         utilization: round(done / possible.max(1.0)),
@@ -202,5 +207,6 @@ pub(super) fn figures(meter: &Meter, work: &[(f64, f64)], joined: Vec<Joined>) -
             message_ms: latency(&meter.message),
         }),
         joined,
+        depths: meter.depths.clone(),
     }
 }
