@@ -83,8 +83,8 @@ impl LeastloadConfig {
 
 /// How Envoy prints a server.
 fn endpoint(server: ServerId) -> String {
-    let [a, b, c, d] = server.to_be_bytes();
-    format!("{}.{b}.{c}.{d}:50051", a | 10)
+    let [_, b, c, d] = server.to_be_bytes();
+    format!("10.{b}.{c}.{d}:50051")
 }
 
 /// One of Envoy's threads.
