@@ -3,8 +3,8 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 
+use crate::Map;
 use crate::proxy::{Cas, ClusterGauge, GaugeId, Proxy};
 
 type Interruption = Box<dyn FnMut()>;
@@ -12,13 +12,13 @@ type Interruption = Box<dyn FnMut()>;
 /// Envoy's shared data and gauges.
 #[derive(Default)]
 pub struct Memory {
-    values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
+    values: RefCell<Map<String, (Vec<u8>, u32)>>,
     next_cas: Cell<u32>,
     /// By cluster, slot and set.
-    handles: RefCell<HashMap<(String, u32, usize), GaugeId>>,
+    handles: RefCell<Map<(String, u32, usize), GaugeId>>,
     gauges: RefCell<Vec<i64>>,
     /// What was published last, by cluster and figure.
-    pub figures: RefCell<HashMap<(String, String), u64>>,
+    pub figures: RefCell<Map<(String, String), u64>>,
     /// What an operator was told.
     pub warnings: RefCell<Vec<String>>,
     /// The proxy drops our gauges: reads are 0.

@@ -109,7 +109,7 @@ pub fn best<Counts>(
     let mut found = [Rank::NOBODY; MOST];
     let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
     let is_other = |seat: &&Seat| start.is_none_or(|start| start.slot != seat.slot);
-    for seat in start.into_iter().chain(seats.iter().filter(is_other)) {
+    for seat in start.into_iter().chain(walk(seats, salt).filter(is_other)) {
         let worst = found.last().map_or(0, |worst| worst.load);
         if worst <= lowest {
             break;
@@ -131,6 +131,18 @@ pub fn best<Counts>(
         *slot = rank.slot;
     }
     picks
+}
+
+/// All seats in an order that is another in each comparison. The first that is good enough ends the
+/// search: in the order of the list, that of a busy start would fall on the list's beginning, in
+/// every worker of every proxy alike.
+fn walk(seats: &[Seat], salt: u32) -> impl Iterator<Item = &Seat> {
+    // An odd step visits every number below a power of two once before it repeats.
+    let all = seats.len().next_power_of_two();
+    let start = mix(salt, NO_SLOT) as usize;
+    let step = mix(salt, NO_SLOT - 1) as usize | 1;
+    (0..all)
+        .filter_map(move |nth| seats.get(start.wrapping_add(nth.wrapping_mul(step)) & (all - 1)))
 }
 
 /// Evenly spread for each slot, as the salt is random, and unrelated between slots. (The finalizer

@@ -64,9 +64,15 @@ fn the_work_of_all_workers_decides() {
 #[test]
 fn nothing_is_read_that_cannot_change_the_answer() {
     assert_eq!(search(&own(&[3000, 1000, 2000, 500]), 1, 1), (vec![3], vec![3]));
-    let loads = [(1000, 2500, 1), (2000, 2200, 1), (2100, 2100, 1), (2101, 9000, 1)];
-    assert_eq!(search(&loads, 1, 1), (vec![2], vec![0, 1, 2]));
-    assert_eq!(search(&own(&[3000, 1000, 2000, 500]), 2, 1), (vec![3, 1], vec![3, 0, 1]));
+    // The lowest floor first, then any that may still be better.
+    let loads = [(1000, 2500, 1), (2000, 2200, 1), (2100, 2100, 1), (2501, 9000, 1)];
+    for salt in 0..32 {
+        let (picks, read) = search(&loads, 1, salt);
+        assert_eq!((picks, read[0]), (vec![2], 0));
+        assert!(read.contains(&2) && !read.contains(&3), "{read:?}");
+    }
+    let (picks, read) = search(&own(&[3000, 1000, 2000, 500]), 2, 1);
+    assert_eq!((picks, read[0]), (vec![3, 1], 3));
 }
 
 #[test]
@@ -89,6 +95,34 @@ fn ties_fall_on_each_equally_often() {
         }
         // Five standard deviations of a binomial with p = 1/5.
         assert!(hits.iter().all(|&hit| hit.abs_diff(10_000) < 450), "{hits:?}");
+    }
+}
+
+#[test]
+fn where_other_workers_are_busy_the_idle_share_what_comes() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    // Half of them are busy, as only reading tells, in a pattern that the walk must not follow.
+    let busy = [0, 1, 2, 3, 9, 10, 11, 15, 18, 19];
+    let loads: Vec<Load> = (0..20).map(|slot| (0, u64::from(busy.contains(&slot)), 1)).collect();
+    let mut hits = [0_i32; 20];
+    for _ in 0..100_000 {
+        hits[best(&loads, 1, &mut rng)[0] as usize] += 1;
+    }
+    for (slot, hits) in (0..).zip(hits) {
+        let expected = if busy.contains(&slot) { 0 } else { 10_000 };
+        assert!((hits - expected).abs() <= expected / 4, "slot {slot}: {hits}");
+    }
+}
+
+#[test]
+fn a_walk_visits_each_seat_once() {
+    for count in [0, 1, 2, 3, 8, 20, 128, 1000] {
+        let seats = of_weight_1(&(0..count).collect::<Vec<_>>());
+        for salt in 0..32 {
+            let mut seen: Vec<u32> = walk(&seats, salt).map(|seat| seat.slot).collect();
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..count), "{count} seats, salt {salt}");
+        }
     }
 }
 
