@@ -16,8 +16,8 @@ fn spec(patterns: &str) -> Spec {
         proxies: 2,
         servers: 2,
         loads: vec![0.3, 0.5],
-        measured: Duration::from_secs(1),
-        warm_up: Duration::from_millis(300),
+        measured: Duration::from_millis(500),
+        warm_up: Duration::from_millis(200),
         rounds: 2,
         module: leastload_modules::release(),
         ..Spec::default()
