@@ -135,7 +135,8 @@ fn linkerd_gc_pause() {
     assert!(peak_ewma < 0.001, "{peak_ewma}");
 }
 
-/// Prequal, section 5.2, figure 7: rules compared at 0.7 and 0.9 of the allocation.
+/// Prequal, section 5.2, figure 7: rules compared at 0.7 and 0.9 of the allocation. The paper does not
+/// describe its machines and their neighbours; the scenario's were chosen to come near its figures.
 #[test]
 fn prequal_rules() {
     let rules = Published::new("s02-prequal-ramp", 2).lasting(15_000);
