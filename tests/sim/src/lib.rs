@@ -1,6 +1,7 @@
 //! A discrete-event simulator of load balancing: leastload's own core on a virtual clock, beside
 //! every rival and beside the limit. docs/simulator.md is its guide.
 
+pub mod against;
 pub mod batch;
 mod engine;
 pub mod measure;

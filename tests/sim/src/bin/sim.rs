@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use leastload_sim::against::{Measured, table};
 use leastload_sim::batch::{Task, run_all, tasks};
 use leastload_sim::scenario::{self, Document, Scenario};
 
@@ -32,6 +33,12 @@ enum Command {
         #[arg(long, value_name = "FOLDER")]
         trace: Option<PathBuf>,
     },
+    /// Simulates what `make fleet` measured, and prints both side by side.
+    Against {
+        /// Its result.
+        #[arg(default_value = "dist/fleet/fleet.json")]
+        fleet: PathBuf,
+    },
     /// Prints the JSON schema of scenarios.
     Schema,
 }
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
         Command::Run { scenario, seed, policy, trace } => {
             one(&scenario, seed, policy.as_deref(), trace.as_deref())
         }
+        Command::Against { fleet } => against(&fleet),
         Command::Schema => schema(),
     };
     match done {
@@ -88,6 +96,13 @@ fn traced(task: &Task<'_>, index: usize, folder: &Path) -> Result<(), String> {
     let line = task.run_traced(&mut file);
     file.flush().map_err(failed)?;
     say(&serde_json::to_string(&line).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+fn against(path: &Path) -> Result<(), String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let rows = Measured::parse(&text).and_then(|measured| measured.compare());
+    say(&table(&rows.map_err(|error| format!("{}: {error}", path.display()))?));
     Ok(())
 }
 
