@@ -1,6 +1,7 @@
 //! What is simulated. The types here are the file format: docs/scenario.schema.json is generated
 //! from them, and docs/simulator.md explains it.
 
+mod entry;
 mod fleet;
 mod read;
 mod service;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use entry::Entry;
 pub use fleet::{
     Antagonist, Discipline, Group, Membership, Network, Probes, Proxies, Reports, Source, WarmUp,
 };
@@ -21,7 +23,6 @@ pub use timeline::{Effect, Event, Targets};
 pub use traffic::{Arrivals, Cancel, Direction, Method, Retries, Stream, Traffic};
 pub use variant::Variant;
 
-use crate::policy::Rule;
 use crate::span::Span;
 
 /// A scenario file: one situation, the policies that are compared in it, and what is varied.
@@ -73,24 +74,6 @@ pub struct Scenario {
     pub axes: Vec<Axis>,
 }
 
-/// A policy under test.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// Name in the output; by default that of the rule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// The rule. A policy may also be written as the rule's name alone: `"round_robin"`.
-    pub rule: Rule,
-}
-
-impl Entry {
-    /// Name in the output.
-    pub fn label(&self) -> &str {
-        self.label.as_deref().unwrap_or_else(|| self.rule.name())
-    }
-}
-
 /// A named change to the scenario.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,3 +110,6 @@ mod defaults {
         Span::ms(60_000)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,13 +245,24 @@ fn events(check: &mut Check, scenario: &Scenario) {
                 "less than every",
             );
         }
+        let hit = scenario
+            .servers
+            .iter()
+            .filter(|group| event.servers.group.as_ref().is_none_or(|name| *name == group.name));
+        let hit: u64 = hit.map(|group| u64::from(group.count)).sum();
+        let anybody = hit > u64::from(event.servers.skip) && event.servers.count != Some(0);
+        check.that(anybody, at("servers"), "at least one server");
         match event.effect {
+            Effect::Drain { grace } => {
+                let back = event.lasts.is_none_or(|lasts| lasts >= grace);
+                check.that(back, at("for"), "at least the grace of the drain");
+            }
             Effect::Speed { factor } => {
                 check.range(factor, (0.0, 100.0), at("effect.speed.factor"));
             }
             Effect::Fail { percent, .. } => check.percent(percent, at("effect.fail.percent")),
             Effect::Lie { factor } => check.range(factor, (0.0, 1e6), at("effect.lie.factor")),
-            Effect::Silence {} | Effect::Crash {} | Effect::Drain { .. } | Effect::Join {} => {}
+            Effect::Silence {} | Effect::Crash {} | Effect::Join {} => {}
         }
     }
 }
