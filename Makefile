@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-wasm test-e2e mutants fuzz bench fleet cost lint fmt clean
+.PHONY: help build demo test test-core test-wasm test-e2e mutants fuzz bench fleet sim sim-report cost lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,14 @@ fleet: ## 20 real Envoys before 20 real servers: leastload beside Envoy's own ba
 	@scripts/setup.sh demo
 	@scripts/build-wasm.sh
 	@$(CARGO) run --locked --profile bench --package leastload-fleet --bin fleet -- $(FLEET)
+
+sim: ## Simulate SCENARIO=file, a JSON line for each policy; SEED=1, POLICY=label, TRACE=folder
+	@scripts/setup.sh build >&2
+	@scripts/sim.sh run '$(SCENARIO)' --seed $(or $(SEED),1) $(if $(POLICY),--policy '$(POLICY)') $(if $(TRACE),--trace '$(TRACE)')
+
+sim-report: ## Simulate every scenario: dist/sim/report.html, where leastload stands in each
+	@scripts/setup.sh sim-report
+	@scripts/sim.sh report $(SIM)
 
 cost: ## Host calls, instructions and memory of a request beside their budget; ACCEPT=1 sets it
 	@scripts/setup.sh build

@@ -7,6 +7,7 @@ mod engine;
 pub mod measure;
 pub mod policy;
 mod random;
+pub mod report;
 pub mod scenario;
 pub mod span;
 

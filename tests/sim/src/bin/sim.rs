@@ -4,10 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use leastload_sim::against::{Measured, table};
 use leastload_sim::batch::{Task, run_all, tasks};
+use leastload_sim::report::Report;
+use leastload_sim::report::check::{Blind, WIDTHS, look};
 use leastload_sim::scenario::{self, Document, Scenario};
 
 /// Simulates load balancing; docs/simulator.md is the guide.
@@ -39,6 +42,21 @@ enum Command {
         #[arg(default_value = "dist/fleet/fleet.json")]
         fleet: PathBuf,
     },
+    /// Runs scenarios with several seeds and writes a page, a table and all lines.
+    Report {
+        /// The scenarios' files.
+        #[arg(required = true)]
+        scenarios: Vec<PathBuf>,
+        /// Seeds, separated by commas.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
+        seeds: Vec<u64>,
+        /// Folder for report.html, standing.md and lines.jsonl.
+        #[arg(long, default_value = "dist/sim")]
+        out: PathBuf,
+        /// Fails, in the end, where it all took longer.
+        #[arg(long, default_value_t = 600)]
+        max_seconds: u64,
+    },
     /// Prints the JSON schema of scenarios.
     Schema,
 }
@@ -49,6 +67,9 @@ fn main() -> ExitCode {
             one(&scenario, seed, policy.as_deref(), trace.as_deref())
         }
         Command::Against { fleet } => against(&fleet),
+        Command::Report { scenarios, seeds, out, max_seconds } => {
+            report(&scenarios, &seeds, &out, max_seconds)
+        }
         Command::Schema => schema(),
     };
     match done {
@@ -103,6 +124,44 @@ fn against(path: &Path) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let rows = Measured::parse(&text).and_then(|measured| measured.compare());
     say(&table(&rows.map_err(|error| format!("{}: {error}", path.display()))?));
+    Ok(())
+}
+
+/// All scenarios on one page, and a look at it.
+fn report(paths: &[PathBuf], seeds: &[u64], out: &Path, max_seconds: u64) -> Result<(), String> {
+    let begin = Instant::now();
+    let documents = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let total = documents.len();
+    let report = Report::of(&documents, seeds, |name, ended| {
+        let elapsed = begin.elapsed().as_secs_f64();
+        eprintln!("{elapsed:6.1} s  {ended} of {total} scenarios  {name}");
+    });
+    report.write(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let took = begin.elapsed().as_secs_f64();
+    eprintln!("{took:6.1} s  {} runs, written to {}", report.lines.len(), out.display());
+    match look(&report.html) {
+        Ok(looks) => {
+            let faults: Vec<String> = looks
+                .iter()
+                .flat_map(|look| {
+                    look.faults.iter().map(|fault| format!("at {} px: {fault}", look.width))
+                })
+                .collect();
+            if !faults.is_empty() {
+                return Err(format!("the page is faulty:\n  {}", faults.join("\n  ")));
+            }
+            let plots = looks.first().map_or(0, |look| look.plots.len());
+            eprintln!(
+                "the page was looked at in Chromium, {WIDTHS:?} px wide: {plots} plots, no fault"
+            );
+        }
+        Err(Blind::NoBrowser) => eprintln!("{}: nobody looked at the page", Blind::NoBrowser),
+        Err(blind) => return Err(blind.to_string()),
+    }
+    #[allow(clippy::cast_precision_loss)]
+    if took > max_seconds as f64 {
+        return Err(format!("it took {took:.0} s, more than {max_seconds} s"));
+    }
     Ok(())
 }
 

@@ -1,0 +1,117 @@
+//! One colour and one mark for each policy, the same on the whole page.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::summary::Summary;
+
+/// Policies that always have the same colour, in the order of [`COLOURS`].
+const KNOWN: [&str; 13] = [
+    "leastload",
+    "least_request",
+    "round_robin",
+    "central",
+    "join_shortest_queue",
+    "shortest_expected_delay",
+    "full_scan",
+    "peak_ewma",
+    "weighted_round_robin",
+    "c3",
+    "prequal",
+    "prequal_sync",
+    "random",
+];
+
+/// On light ground, on dark ground. The first are of [`KNOWN`], the others go to who comes first.
+const COLOURS: [(&str, &str); 26] = [
+    ("#08805a", "#3ed6a0"),
+    ("#1f6fd1", "#6bb0ff"),
+    ("#7a4fd0", "#b596f7"),
+    ("#2b2f36", "#e3e6ea"),
+    ("#b5737f", "#dba5b0"),
+    ("#a08c6a", "#b09c7c"),
+    ("#0892ab", "#4fd5ea"),
+    ("#d9480f", "#ff8f5a"),
+    ("#c2188f", "#ff7ad1"),
+    ("#a67c00", "#e6bf3c"),
+    ("#c02636", "#ff6673"),
+    ("#7c3a12", "#cf9168"),
+    ("#8a8f98", "#8d949f"),
+    ("#004d7a", "#3f9fd6"),
+    ("#e0607e", "#ffb0c3"),
+    ("#5f3dc4", "#8f7bff"),
+    ("#00897b", "#80cbc4"),
+    ("#ef6c00", "#ffcc80"),
+    ("#283593", "#9fa8da"),
+    ("#ad1457", "#f06292"),
+    ("#827717", "#dce775"),
+    ("#6d4c41", "#bcaaa4"),
+    ("#0277bd", "#81d4fa"),
+    ("#6a1b9a", "#ce93d8"),
+    ("#4b5d16", "#c4d38a"),
+    ("#455a64", "#b0bec5"),
+];
+
+/// The form of a policy's points, so that colour is not all that tells policies apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Circle,
+    Square,
+    Triangle,
+    Cross,
+}
+
+/// Numbers of policies, by label.
+pub(super) struct Palette {
+    numbers: HashMap<String, u8>,
+}
+
+impl Palette {
+    /// Of all policies in these scenarios.
+    pub(super) fn new(summaries: &[Summary<'_>]) -> Self {
+        let known = KNOWN.iter().map(|label| (*label).to_owned());
+        let mut numbers: HashMap<String, u8> = known.zip(0..).collect();
+        let mut next = (0..u8::MAX).skip(KNOWN.len()).cycle();
+        let policies = summaries.iter().flat_map(|summary| &summary.document.scenario.policies);
+        for entry in policies {
+            let number = || next.next().unwrap_or(0);
+            numbers.entry(entry.label().to_owned()).or_insert_with(number);
+        }
+        Self { numbers }
+    }
+
+    /// The number of a policy.
+    pub(super) fn number(&self, label: &str) -> u8 {
+        self.numbers.get(label).copied().unwrap_or(0)
+    }
+
+    /// The form of its points.
+    pub(super) fn mark(&self, label: &str) -> Mark {
+        // Where colours come again, marks differ.
+        let number = usize::from(self.number(label));
+        match (number + number / COLOURS.len()) % 4 {
+            0 => Mark::Circle,
+            1 => Mark::Square,
+            2 => Mark::Triangle,
+            _ => Mark::Cross,
+        }
+    }
+
+    /// The colours as CSS variables `--p0`, `--p1` and so on, for both schemes.
+    pub(super) fn css(&self) -> String {
+        let mut numbers: Vec<u8> = self.numbers.values().copied().collect();
+        numbers.sort_unstable();
+        let scheme = |colour: fn((&'static str, &'static str)) -> &'static str| {
+            numbers.iter().fold(String::new(), |mut css, number| {
+                let colour = colour(COLOURS[usize::from(*number) % COLOURS.len()]);
+                let _ = write!(css, " --p{number}: {colour};");
+                css
+            })
+        };
+        format!(
+            ":root {{{} }}\n@media (prefers-color-scheme: dark) {{ :root {{{} }} }}\n",
+            scheme(|(light, _)| light),
+            scheme(|(_, dark)| dark)
+        )
+    }
+}
