@@ -136,3 +136,70 @@ fn a_wave_at_the_period_of_reports_is_an_oscillation() {
     let wave = oscillation(json!([{"at": "0s", "every": "1s", "for": "400ms", "effect": pause}]));
     assert!(wave > 0.5, "{wave}");
 }
+
+#[test]
+fn nothing_leaks_when_everything_happens_at_once() {
+    // The laws are asserted at the end of each run.
+    let stream =
+        |direction: &str| json!({"direction": direction, "messages": 4, "interval": "15ms"});
+    for (nth, discipline) in ["fifo", "sharing"].into_iter().enumerate() {
+        for rule in RULES {
+            let scenario = scenario(json!({
+                "duration": "6s",
+                "drain": "2s",
+                "proxies": {"count": 3, "workers": 2, "skew": 0.5, "filter_percent": 70},
+                "servers": [
+                    {"name": "a", "count": 3, "slots": 2, "queue": 3, "discipline": discipline,
+                        "warm_up": {"from": 0.1, "for": "1s"},
+                        "antagonist": {"on": "100ms", "off": "300ms", "takes": [0, 1]}},
+                    {"name": "b", "count": 2, "slots": 3, "discipline": discipline},
+                    {"name": "late", "count": 1, "slots": 4, "present": false},
+                ],
+                "traffic": {
+                    "load": 0.9,
+                    "service": {"log_normal": {"mean": "10ms", "sigma": 1}},
+                    "methods": [
+                        {"name": "/a/unary", "weight": 6},
+                        {"name": "/a/server", "stream": stream("server")},
+                        {"name": "/a/bidi", "stream": stream("bidi")}
+                    ],
+                    "deadline": "120ms",
+                    "retries": {"most": 2, "backoff": "3ms"},
+                    "cancel": {"percent": 20, "after": "25ms"},
+                },
+                "network": {"delay": "1ms", "jitter": "2ms"},
+                "membership": {"delay": "50ms", "jitter": "100ms"},
+                "reports": {"twin_percent": 60, "lost_percent": 10, "period": "250ms"},
+                "probes": {"lost_percent": 10},
+                "events": [
+                    {"at": "500ms", "for": "300ms", "every": "700ms", "stagger": "110ms",
+                        "servers": {"group": "a"}, "effect": {"crash": {}}},
+                    {"at": "600ms", "for": "90ms", "every": "400ms",
+                        "servers": {"group": "b"}, "effect": {"speed": {"factor": 0}}},
+                    {"at": "1s", "for": "400ms", "every": "900ms", "servers": {"group": "b",
+                        "count": 1}, "effect": {"drain": {"grace": "150ms"}}},
+                    {"at": "1s", "for": "200ms", "every": "1s",
+                        "effect": {"fail": {"percent": 30, "after": "2ms"}}},
+                    {"at": "2s", "for": "1s", "servers": {"group": "late"},
+                        "effect": {"join": {}}},
+                ],
+                "policies": [rule],
+            }));
+            for seed in 0..3 {
+                let rule = &scenario.policies[0].rule;
+                let seed = seed * 2 + nth as u64;
+                let mut simulation = Simulation::new(&scenario, rule, seed, None);
+                simulation.start();
+                simulation.run();
+                for host in &simulation.fleet.hosts {
+                    assert_eq!((host.in_flight, host.streams.len()), (0, 0), "{rule:?}");
+                }
+                let figures = simulation.finish();
+                let errors = figures.errors;
+                assert!(errors.failed > 0 && errors.deadline > 0 && errors.cancelled > 0);
+                assert!(figures.served > figures.offered / 4, "{figures:?}");
+                assert_eq!(errors.unfinished, 0, "{figures:?}");
+            }
+        }
+    }
+}
