@@ -1,6 +1,6 @@
 //! One colour and one mark for each policy, the same on the whole page.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::summary::Summary;
@@ -61,23 +61,46 @@ pub(super) enum Mark {
     Cross,
 }
 
-/// Numbers of policies, by label.
+/// Numbers of policies, by label, and the colour of each number.
 pub(super) struct Palette {
     numbers: HashMap<String, u8>,
+    colours: Vec<usize>,
 }
 
 impl Palette {
     /// Of all policies in these scenarios.
     pub(super) fn new(summaries: &[Summary<'_>]) -> Self {
+        let labels = |summary: &Summary<'_>| -> Vec<String> {
+            let policies = summary.document.scenario.policies.iter();
+            policies.map(|entry| entry.label().to_owned()).collect()
+        };
+        Self::of(&summaries.iter().map(labels).collect::<Vec<_>>())
+    }
+
+    /// Of policies, scenario by scenario. Those that meet in a scenario have different colours, as
+    /// far as there are enough.
+    fn of(scenarios: &[Vec<String>]) -> Self {
         let known = KNOWN.iter().map(|label| (*label).to_owned());
         let mut numbers: HashMap<String, u8> = known.zip(0..).collect();
-        let mut next = (0..u8::MAX).skip(KNOWN.len()).cycle();
-        let policies = summaries.iter().flat_map(|summary| &summary.document.scenario.policies);
-        for entry in policies {
-            let number = || next.next().unwrap_or(0);
-            numbers.entry(entry.label().to_owned()).or_insert_with(number);
+        let mut colours: Vec<usize> = (0..KNOWN.len()).collect();
+        for label in scenarios.iter().flatten() {
+            if numbers.contains_key(label) {
+                continue;
+            }
+            let met = scenarios.iter().filter(|labels| labels.contains(label)).flatten();
+            let met = met.filter_map(|other| numbers.get(other));
+            let taken: HashSet<usize> = met.map(|number| colours[usize::from(*number)]).collect();
+            let free = |colour: &usize| {
+                let uses = colours.iter().filter(|used| *used == colour).count();
+                (taken.contains(colour), uses)
+            };
+            let colour = (KNOWN.len()..COLOURS.len()).min_by_key(free).unwrap_or(0);
+            // More than 255 policies share the last number.
+            let number = u8::try_from(colours.len()).unwrap_or(u8::MAX);
+            colours.push(colour);
+            numbers.insert(label.clone(), number);
         }
-        Self { numbers }
+        Self { numbers, colours }
     }
 
     /// The number of a policy.
@@ -87,9 +110,7 @@ impl Palette {
 
     /// The form of its points.
     pub(super) fn mark(&self, label: &str) -> Mark {
-        // Where colours come again, marks differ.
-        let number = usize::from(self.number(label));
-        match (number + number / COLOURS.len()) % 4 {
+        match self.number(label) % 4 {
             0 => Mark::Circle,
             1 => Mark::Square,
             2 => Mark::Triangle,
@@ -103,7 +124,7 @@ impl Palette {
         numbers.sort_unstable();
         let scheme = |colour: fn((&'static str, &'static str)) -> &'static str| {
             numbers.iter().fold(String::new(), |mut css, number| {
-                let colour = colour(COLOURS[usize::from(*number) % COLOURS.len()]);
+                let colour = colour(COLOURS[self.colours[usize::from(*number)]]);
                 let _ = write!(css, " --p{number}: {colour};");
                 css
             })
@@ -113,5 +134,26 @@ impl Palette {
             scheme(|(light, _)| light),
             scheme(|(_, dark)| dark)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_that_meet_differ_in_colour_and_known_ones_keep_theirs() {
+        let scenario = |number: usize| -> Vec<String> {
+            let own = (0..9).map(|at| format!("setting {number}.{at}"));
+            KNOWN[..4].iter().map(|label| (*label).to_owned()).chain(own).collect()
+        };
+        let scenarios: Vec<Vec<String>> = (0..8).map(scenario).collect();
+        let palette = Palette::of(&scenarios);
+        for labels in &scenarios {
+            let colour = |label: &String| palette.colours[usize::from(palette.number(label))];
+            assert_eq!(labels.iter().map(colour).collect::<HashSet<_>>().len(), labels.len());
+            assert_eq!(colour(&labels[0]), 0);
+        }
+        assert_eq!(palette.css().matches("--p").count(), 2 * (KNOWN.len() + 8 * 9));
     }
 }

@@ -177,8 +177,8 @@ pub(super) fn timeline(
 fn chart<'a, 'b>(area: &'a Area<'b>, left: u32, x: Axis, y: Axis) -> Drawn<Chart<'a, 'b>> {
     let mut chart = ChartBuilder::on(area)
         .margin_top(10)
-        .margin_right(16)
-        .margin_left(if left == 0 { 8 } else { 0 })
+        .margin_right(26)
+        .margin_left(if left == 0 { 26 } else { 0 })
         .x_label_area_size(BOTTOM)
         .y_label_area_size(left)
         .build_cartesian_2d(x, y)?;
