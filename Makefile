@@ -42,10 +42,10 @@ bench: ## CPU per request in real Envoys and time per pick in core, beside the t
 	@scripts/setup.sh bench
 	@scripts/bench.sh
 
-fleet: ## 20 real Envoys before 20 real servers: leastload beside Envoy's own balancers; FLEET='--help'
+fleet: ## 20 real Envoys before 20 real servers, and the simulator beside them; FLEET='--help'
 	@scripts/setup.sh demo
 	@scripts/build-wasm.sh
-	@$(CARGO) run --locked --profile bench --package leastload-fleet --bin fleet -- $(FLEET)
+	@scripts/fleet.sh $(FLEET)
 
 sim: ## Simulate SCENARIO=file, a JSON line for each policy; SEED=1, POLICY=label, TRACE=folder
 	@scripts/setup.sh build >&2

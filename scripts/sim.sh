@@ -3,6 +3,7 @@
 #
 # usage: sim.sh run FILE [OPTION...]: a JSON line for each policy and situation of a scenario
 #        sim.sh report [OPTION...]: every scenario with several seeds, as dist/sim/report.html
+#        sim.sh against FILE: what make fleet measured, simulated
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -11,15 +12,15 @@ task=${1:-}
 case $task in
   run)
     [ -n "${2:-}" ] || die "which scenario? make sim SCENARIO=tests/sim/scenarios/NAME.json [SEED=1] [POLICY=label] [TRACE=folder]" ;;
-  report) ;;
-  *) die "sim.sh takes run or report, not '$task'." ;;
+  report | against) ;;
+  *) die "sim.sh takes run, report or against, not '$task'." ;;
 esac
 shift
 ensure_cargo
 
 # Lines are for other programs: nothing else goes to the standard output.
 cargo build --locked --profile sim --package leastload-sim --bin sim >&2
-if [ "$task" = run ]; then exec target/sim/sim run "$@"; fi
+if [ "$task" != report ]; then exec target/sim/sim "$task" "$@"; fi
 
 shopt -s nullglob
 scenarios=(tests/sim/scenarios/*.json)
