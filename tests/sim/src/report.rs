@@ -2,6 +2,7 @@
 
 mod axis;
 pub mod check;
+mod each;
 mod page;
 mod palette;
 mod plot;
@@ -68,7 +69,7 @@ impl Report {
         let content =
             page::Content { summaries: &summaries, places: &places, traces: &traces, seeds };
         let html = page::render(&content);
-        let standing = standing::markdown(&places);
+        let standing = standing::markdown(&places) + &each::markdown(&summaries);
         Self { html, standing, lines }
     }
 
