@@ -58,6 +58,11 @@ pub struct Compared {
 }
 
 impl Compared {
+    /// Simulated p99, in ms.
+    pub fn simulated_p99(&self) -> f64 {
+        self.simulated[1]
+    }
+
     /// Simulated p99 by measured p99.
     pub fn p99_ratio(&self) -> f64 {
         self.simulated[1] / self.measured[1].median

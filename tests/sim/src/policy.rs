@@ -3,6 +3,7 @@
 mod c3;
 mod central;
 mod edf;
+mod fresh;
 mod least;
 mod least_request;
 mod leastload;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::c3::C3Config;
+use super::fresh::FreshAnswersConfig;
 use super::least_request::{FullScanConfig, LeastRequestConfig};
 use super::leastload::LeastloadConfig;
 use super::peak_ewma::PeakEwmaConfig;
@@ -33,6 +34,8 @@ pub enum Rule {
     JoinShortestQueue {},
     /// Perfect knowledge of requests outstanding, slots and speeds.
     ShortestExpectedDelay {},
+    /// Perfect knowledge of a few servers: what probing could be worth.
+    FreshAnswers(FreshAnswersConfig),
     /// C3's ranking, by stamps on responses.
     C3(C3Config),
     /// Prequal: probes of earlier requests decide.
@@ -62,6 +65,7 @@ impl Rule {
             Self::WeightedRoundRobin(_) => "weighted_round_robin",
             Self::JoinShortestQueue {} => "join_shortest_queue",
             Self::ShortestExpectedDelay {} => "shortest_expected_delay",
+            Self::FreshAnswers(_) => "fresh_answers",
             Self::C3(_) => "c3",
             Self::Prequal(_) => "prequal",
             Self::PrequalSync(_) => "prequal_sync",
@@ -84,6 +88,7 @@ impl Rule {
             Self::LeastRequest(config) => config.check(),
             Self::FullScan(config) => config.check(),
             Self::PeakEwma(config) => config.check(),
+            Self::FreshAnswers(config) => config.check(),
             Self::C3(config) => config.check(),
             Self::Prequal(config) => config.check(),
             Self::PrequalSync(config) => config.check(),
@@ -103,6 +108,7 @@ impl Rule {
             Self::WeightedRoundRobin(config) => Box::new(config.build()),
             Self::JoinShortestQueue {} => Box::new(JoinShortestQueue::default()),
             Self::ShortestExpectedDelay {} => Box::new(ShortestExpectedDelay::default()),
+            Self::FreshAnswers(config) => Box::new(config.build()),
             Self::C3(config) => Box::new(config.build(scenario.proxies.count)),
             Self::Prequal(config) => Box::new(config.build(scenario.proxies.count)),
             Self::PrequalSync(config) => Box::new(config.build()),
@@ -131,6 +137,7 @@ mod tests {
             "weighted_round_robin",
             "join_shortest_queue",
             "shortest_expected_delay",
+            "fresh_answers",
             "c3",
             "prequal",
             "prequal_sync",
@@ -149,6 +156,10 @@ mod tests {
             (r#"{"least_request": {"active_request_bias": -1}}"#, "active_request_bias"),
             (r#"{"full_scan": {"active_request_bias": 1e9}}"#, "active_request_bias"),
             (r#"{"peak_ewma": {"decay": "0s"}}"#, "decay"),
+            (
+                r#"{"fresh_answers": {"score": {"wait": {"service_weight": 2}}}}"#,
+                "score.wait.service_weight",
+            ),
             (r#"{"c3": {"weight": 0}}"#, "weight"),
             (r#"{"prequal": {"pool": 1}}"#, "pool"),
             (r#"{"prequal": {"piggyback": true}}"#, "piggyback"),

@@ -7,7 +7,7 @@ use super::summary::{Role, Row, Situation, Summary};
 
 /// A table for each scenario where leastload ran, in Markdown: its p99 by that of every other policy,
 /// the situation that is farthest from the limit first.
-pub fn markdown(summaries: &[Summary<'_>]) -> String {
+pub(super) fn markdown(summaries: &[Summary<'_>]) -> String {
     let mut text = String::new();
     for summary in summaries {
         let mut situations: Vec<&Situation<'_>> = summary.situations.iter().collect();
@@ -31,7 +31,8 @@ pub fn markdown(summaries: &[Summary<'_>]) -> String {
         let _ = writeln!(text, "\n|---|--:|{}", "--:|".repeat(others().count()));
         for situation in situations {
             let p99 = ours(situation).map_or("-".to_owned(), figure);
-            let _ = write!(text, "| {} | {p99} |", summary.name(situation));
+            let name = Some(summary.name(situation)).filter(|name| !name.is_empty());
+            let _ = write!(text, "| {} | {p99} |", name.as_deref().unwrap_or("-"));
             for other in others() {
                 let _ = write!(text, " {} |", ratio(by(situation, other.entry.label())));
             }

@@ -103,15 +103,13 @@ fn rivals<'a>(situation: &'a Situation<'a>) -> impl Iterator<Item = &'a Row<'a>>
 }
 
 /// The least p99 of those rivals that answer as many requests; a policy that fails requests has
-/// fewer left to wait for. Where all fail more, of all.
+/// fewer left to wait for. Where all fail more, the one that fails least.
 fn best_rival<'a>(situation: &'a Situation<'a>, errors: f64) -> Option<Rival<'a>> {
-    let rated = |most: f64| {
-        rivals(situation)
-            .filter(|row| row.errors.median <= most)
-            .filter_map(|row| Some((row, row.p99?.median)))
-            .min_by(|a, b| a.1.total_cmp(&b.1))
-    };
-    let (row, p99) = rated(errors + ERRORS_WITHIN).or_else(|| rated(f64::INFINITY))?;
+    let answering = || rivals(situation).filter_map(|row| Some((row, row.p99?.median)));
+    let (row, p99) = answering()
+        .filter(|(row, _)| row.errors.median <= errors + ERRORS_WITHIN)
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .or_else(|| answering().min_by(|a, b| a.0.errors.median.total_cmp(&b.0.errors.median)))?;
     Some(Rival { label: row.entry.label(), p99, errors: row.errors.median })
 }
 
@@ -119,7 +117,8 @@ fn best_rival<'a>(situation: &'a Situation<'a>, errors: f64) -> Option<Rival<'a>
 pub const METHOD: &str = "p99 latency in ms: median of the seeds. \"by the limit\": divided by that \
     of one central queue, which no balancer can have. \"by the best rival\": divided by the least \
     p99 of a policy without perfect knowledge whose errors are at most 0.1 percentage points more \
-    than leastload's; below 1, leastload is faster. First come situations where a rival has clearly \
+    than leastload's, or where all have more, of the one that has fewest; below 1, leastload is \
+    faster. First come situations where a rival has clearly \
     fewer errors, then the others, the largest ratio to the best rival first.";
 
 /// The table in Markdown.

@@ -54,7 +54,9 @@ pub fn role(entry: &Entry) -> Role {
         Role::Leastload
     } else if entry.label().starts_with("leastload") || rule.starts_with("leastload") {
         Role::Variant
-    } else if ["join_shortest_queue", "shortest_expected_delay", "central"].contains(&rule) {
+    } else if ["join_shortest_queue", "shortest_expected_delay", "fresh_answers", "central"]
+        .contains(&rule)
+    {
         Role::Perfect
     } else {
         Role::Rival

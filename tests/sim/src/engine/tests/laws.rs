@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every rule with its defaults.
-const RULES: [&str; 13] = [
+const RULES: [&str; 14] = [
     "random",
     "round_robin",
     "least_request",
@@ -12,6 +12,7 @@ const RULES: [&str; 13] = [
     "weighted_round_robin",
     "join_shortest_queue",
     "shortest_expected_delay",
+    "fresh_answers",
     "c3",
     "prequal",
     "prequal_sync",
