@@ -7,6 +7,7 @@ use fastrand::Rng;
 use leastload_fleet::{
     Error, Result,
     envoy::{Envoy, Options},
+    serving::Servers,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -15,8 +16,7 @@ use crate::{
     arm::{Arm, LISTENER, Modules},
     cores::Cores,
     load::{Client, Sent},
-    machine,
-    servers::Servers,
+    machine, servers,
     usage::{self, Usage},
 };
 
@@ -114,7 +114,7 @@ pub async fn run(
     program: &Path,
     mut progress: impl FnMut(&str),
 ) -> Result<Outcome> {
-    let servers = Servers::start(program, plan.endpoints)?;
+    let servers = servers::start(program, plan.endpoints)?;
     let mut running = Vec::new();
     for arm in &plan.arms {
         progress(&format!("starting: {}", arm.title()));
@@ -144,7 +144,7 @@ fn pin(plan: &Plan, running: &[Running], servers: &Servers) -> Result<String> {
     let Some(cores) = Cores::divide().filter(|_| plan.pin) else {
         return Ok("any process on any core".into());
     };
-    let mut done = cores.pin_load(servers.pid())? & cores.pin_load(std::process::id())?;
+    let mut done = cores.pin_load(servers.process().pid())? & cores.pin_load(std::process::id())?;
     for one in running {
         done &= cores.pin_envoy(one.pid)?;
     }
@@ -249,7 +249,7 @@ impl Running {
 
 /// CPU time of the client (this process) and the servers.
 fn load_cpu(servers: &Servers) -> Result<Duration> {
-    Ok(usage::cpu(servers.pid())? + usage::cpu(std::process::id())?)
+    Ok(usage::cpu(servers.process().pid())? + usage::cpu(std::process::id())?)
 }
 
 /// CPU time of everything that belongs to the comparison, beside the machine's.

@@ -33,6 +33,7 @@ pub mod process;
 pub mod proto;
 pub mod rows;
 pub mod server;
+pub mod serving;
 pub mod spread;
 
 pub use error::{Error, Result};

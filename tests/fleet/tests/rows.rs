@@ -6,8 +6,7 @@ use std::{path::Path, time::Duration};
 use leastload_fleet::rows::{
     self, Pattern, Policy, Spec,
     result::{Outcome, VERSION},
-    servers::Servers,
-    table,
+    servers, table,
 };
 
 fn spec(patterns: &str) -> Spec {
@@ -76,6 +75,6 @@ async fn every_row_is_measured_and_written() {
 
 #[test]
 fn a_program_that_cannot_serve_is_an_error() {
-    let error = Servers::start(Path::new("/bin/false"), 1, &[1.0]).unwrap_err().to_string();
+    let error = servers::start(Path::new("/bin/false"), 1, &[1.0]).unwrap_err().to_string();
     assert!(error.contains("the servers said ''"), "{error}");
 }

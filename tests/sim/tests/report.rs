@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use leastload_sim::batch::{run_all, tasks};
 use leastload_sim::measure::{Errors, Line};
+use leastload_sim::policy::Rule;
 use leastload_sim::report::Report;
 use leastload_sim::report::check::{Look, WIDTHS, look};
 use leastload_sim::report::standing::{markdown, places};
@@ -38,22 +39,7 @@ fn scenario(name: &str, policies: &[&str], varied: &Value) -> Document {
 
 /// One of each kind: numeric axes, lengths of time, cases, nothing varied, streams alone.
 fn documents() -> Vec<Document> {
-    let all = [
-        "leastload",
-        "leastload, another",
-        "random",
-        "round_robin",
-        "least_request",
-        "full_scan",
-        "peak_ewma",
-        "weighted_round_robin",
-        "c3",
-        "prequal",
-        "prequal_sync",
-        "join_shortest_queue",
-        "shortest_expected_delay",
-        "central",
-    ];
+    let all: Vec<&str> = ["leastload, another"].into_iter().chain(Rule::NAMES).collect();
     let some = ["leastload", "round_robin", "central"];
     let failing = json!([{"at": "0s", "effect": {"fail": {"percent": 100}}}]);
     let proxies = json!({"name": "proxies", "path": "/proxies/count", "values": [1, 40]});

@@ -24,9 +24,9 @@ pub mod usage;
 
 pub use spec::{Pattern, Policy, Row, Spec};
 
+use crate::serving::Servers;
 use proxies::Proxies;
 use result::{Outcome, Round, RowResult, Settings, VERSION};
-use servers::Servers;
 use usage::Usage;
 
 /// Time for calls that are still waiting when the last one was sent, beside that of sending: what
@@ -48,7 +48,7 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
     spec.check()?;
     let begin = Instant::now();
     let say = |line: String| progress(&format!("[{:>3} s] {line}", begin.elapsed().as_secs()));
-    let servers = Servers::start(program, spec.slots, &spec.speeds())?;
+    let servers = servers::start(program, spec.slots, &spec.speeds())?;
     let proxies = Proxies::start(spec, servers.addresses()).await?;
     say(format!(
         "{} Envoys, {} gRPC servers of {} slots; together they can do {:.0} calls a second of {}",

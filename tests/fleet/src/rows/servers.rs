@@ -1,77 +1,34 @@
-//! All servers in one process of one thread: they only sleep, and with one process there is less
-//! switching between processes to measure.
+//! All servers in one process of one thread: they only sleep.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
-    path::Path,
-    process::Stdio,
-};
-
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use std::path::Path;
 
 use crate::{
-    Error, Result,
-    process::Process,
+    Result,
     server::{self, ServerOptions},
+    serving::{self, Servers},
 };
 
-/// The running process; ends on drop.
-#[derive(Debug)]
-pub struct Servers {
-    process: Process,
-    addresses: Vec<SocketAddr>,
+/// Starts one server for each of `speeds` by `program serve --slots N --speeds A,B,...`, which must
+/// be [`serve`].
+///
+/// # Errors
+/// When it does not start.
+pub fn start(program: &Path, slots: usize, speeds: &[f64]) -> Result<Servers> {
+    let speeds: Vec<String> = speeds.iter().map(f64::to_string).collect();
+    let arguments =
+        ["serve".into(), format!("--slots={slots}"), format!("--speeds={}", speeds.join(","))];
+    Servers::start(program, &arguments)
 }
 
-impl Servers {
-    /// Starts one server for each of `speeds` by `program serve --slots N --speeds A,B,...`, which
-    /// must be [`serve`].
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn start(program: &Path, slots: usize, speeds: &[f64]) -> Result<Self> {
-        let speeds: Vec<String> = speeds.iter().map(f64::to_string).collect();
-        let arguments =
-            ["serve".into(), format!("--slots={slots}"), format!("--speeds={}", speeds.join(","))];
-        let mut process = Process::spawn(program, &arguments, |command| {
-            command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        })?;
-        let mut line = String::new();
-        if let Some(output) = process.streams().stdout.take() {
-            let read = BufReader::new(output).read_line(&mut line);
-            read.map_err(Error::io("read the servers' addresses"))?;
-        }
-        let addresses = serde_json::from_str(&line)
-            .map_err(|error| Error::Child(format!("the servers said '{line}': {error}")))?;
-        Ok(Self { process, addresses })
-    }
-
-    /// Their addresses, in the order of the speeds.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// The process.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-}
-
-/// The process: serves on free ports of 127.0.0.1, says which on standard output as a JSON list,
-/// and ends when standard input closes.
+/// The process, see [`serving::serve`].
 ///
 /// # Errors
 /// When a port cannot be had.
 pub async fn serve(slots: usize, speeds: &[f64]) -> Result<()> {
-    let mut addresses = Vec::with_capacity(speeds.len());
-    for &speed in speeds {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::io("listen"))?;
-        addresses.push(listener.local_addr().map_err(Error::io("read own address"))?);
+    serving::serve(speeds.len(), |index, listener| {
+        let speed = speeds.get(index).copied().unwrap_or(1.0);
         let options = ServerOptions { slots, speed, ..ServerOptions::default() };
         tokio::spawn(server::serve(listener, options, std::future::pending()));
-    }
-    println!("{}", serde_json::json!(addresses));
-    std::io::stdout().flush().map_err(Error::io("write to standard output"))?;
-    let _ = tokio::io::stdin().read(&mut [0]).await;
-    Ok(())
+    })
+    .await
 }

@@ -49,6 +49,24 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Every rule's name.
+    pub const NAMES: [&str; 14] = [
+        "random",
+        "round_robin",
+        "least_request",
+        "full_scan",
+        "peak_ewma",
+        "weighted_round_robin",
+        "join_shortest_queue",
+        "shortest_expected_delay",
+        "fresh_answers",
+        "c3",
+        "prequal",
+        "prequal_sync",
+        "leastload",
+        "central",
+    ];
+
     /// What proxies without the policy under test run.
     pub(crate) fn fallback() -> Self {
         Self::LeastRequest(LeastRequestConfig::default())
@@ -128,22 +146,7 @@ mod tests {
 
     #[test]
     fn a_rule_without_parameters_has_the_defaults() {
-        for name in [
-            "random",
-            "round_robin",
-            "least_request",
-            "full_scan",
-            "peak_ewma",
-            "weighted_round_robin",
-            "join_shortest_queue",
-            "shortest_expected_delay",
-            "fresh_answers",
-            "c3",
-            "prequal",
-            "prequal_sync",
-            "leastload",
-            "central",
-        ] {
+        for name in Rule::NAMES {
             let rule = rule(&format!(r#"{{"{name}": {{}}}}"#)).unwrap();
             assert_eq!((rule.name(), rule.check()), (name, Ok(())));
         }

@@ -3,22 +3,7 @@
 use super::*;
 
 /// Every rule with its defaults.
-const RULES: [&str; 14] = [
-    "random",
-    "round_robin",
-    "least_request",
-    "full_scan",
-    "peak_ewma",
-    "weighted_round_robin",
-    "join_shortest_queue",
-    "shortest_expected_delay",
-    "fresh_answers",
-    "c3",
-    "prequal",
-    "prequal_sync",
-    "leastload",
-    "central",
-];
+const RULES: [&str; 14] = crate::policy::Rule::NAMES;
 
 fn fleet(rule: &str) -> Value {
     json!({
