@@ -99,8 +99,8 @@ struct Open {
     call: Call,
     /// The endpoint that the override names.
     asked: Option<ServerId>,
-    /// Endpoints for retries, the next one last; only `override_host` has any.
-    spares: Vec<ServerId>,
+    /// Endpoints that it names and Envoy has not come to, the next one last.
+    named: Vec<ServerId>,
     attempts: u64,
 }
 
@@ -173,11 +173,10 @@ impl Leastload {
             ),
         };
         let call = vm.balancer.start(proxy, id, CoreAsk { config, settings, cost });
-        let mut hosts = vm.balancer.override_hosts(&call).filter_map(|name| ids.get(name).copied());
-        let asked = hosts.next();
-        let mut spares: Vec<ServerId> = hosts.collect();
-        spares.reverse();
-        Open { call, asked, spares, attempts: 0 }
+        let hosts = vm.balancer.override_hosts(&call).filter_map(|name| ids.get(name).copied());
+        let mut named: Vec<ServerId> = hosts.collect();
+        named.reverse();
+        Open { call, asked: named.last().copied(), named, attempts: 0 }
     }
 
     /// The filter sees the end of a request. `at`: who served it, where Envoy chose anybody.
@@ -234,11 +233,17 @@ impl Policy for Leastload {
             let open = self.begin(ask);
             *self.open(index) = Some(open);
         }
-        let Some(open) = self.open(index) else { return Pick::Nobody };
+        let Self { calls, listed, .. } = self;
+        let Some(Some(open)) = calls.get_mut(index as usize) else { return Pick::Nobody };
         open.attempts += 1;
-        // stateful_session has no say in retries; override_host takes the next of its list.
-        let named = if retried { open.spares.pop() } else { open.asked };
-        let member = named.filter(|server| self.listed[*server as usize]);
+        // stateful_session names one and has no say in retries. override_host takes the next of its
+        // list that is there (`override_host/load_balancer.cc`, `getEndpoint`).
+        let member = loop {
+            match open.named.pop() {
+                Some(server) if !listed[server as usize] => {}
+                member => break member,
+            }
+        };
         let Some(server) = member.or_else(|| self.envoy.choose(env, ask.worker)) else {
             return Pick::Nobody;
         };
@@ -278,5 +283,42 @@ impl Policy for Leastload {
         let balancer = &mut vms[vm as usize].balancer;
         // Well formed: nothing is wrong with it.
         let _ = balancer.admin_answered(proxy, config, answer.as_bytes(), length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rig::Rig;
+    use super::*;
+
+    /// At one proxy of three servers whom the configuration names, driven by hand.
+    fn rig(config: Value) -> Rig<Leastload> {
+        let scenario = json!({
+            "name": "x", "about": "x", "warm_up": "0s", "duration": "1s",
+            "proxies": {"count": 1}, "servers": [{"count": 3}],
+            "membership": {"source": "static"},
+            "traffic": {"rate": 1, "service": {"constant": {"value": "1ms"}}},
+            "policies": [{"label": "x", "rule": {"leastload": {"config": config}}}],
+        });
+        let document = crate::scenario::read(&scenario.to_string(), ".".as_ref()).unwrap();
+        let scenario = &document.variants[0].scenario;
+        let Value::Object(config) = config else { panic!("{config}") };
+        Rig::new(LeastloadConfig { config }.build(scenario, 1), &[1; 3])
+    }
+
+    #[test]
+    fn envoy_skips_whom_an_override_names_and_who_left_and_takes_the_next() {
+        for (mechanism, unserved) in [("override_host", 0), ("stateful_session", 20)] {
+            let mut rig = rig(json!({"override": {"mechanism": mechanism, "spares": 2}}));
+            // Envoy knows that server 0 left, core does not yet; nobody else chooses.
+            rig.policy.listed[0] = false;
+            rig.policy.envoy = LeastRequest::default();
+            let picks: Vec<Pick> = (0..60).map(|_| rig.ask()).collect();
+            let asked = rig.policy.calls.iter().flatten().map(|open| open.asked);
+            assert_eq!(asked.filter(|asked| *asked == Some(0)).count(), 20, "a third of all");
+            assert!(!picks.contains(&Pick::Server(0)));
+            let nobody = picks.iter().filter(|pick| **pick == Pick::Nobody).count();
+            assert_eq!(nobody, unserved, "{mechanism}");
+        }
     }
 }
