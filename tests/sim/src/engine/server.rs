@@ -144,7 +144,8 @@ impl Server {
             let progress = passed * self.pace();
             self.clock += progress;
             self.done += progress * self.running.len() as f64;
-            if self.up {
+            // One that refuses requests and still ends what it has is at work.
+            if self.up || !self.running.is_empty() {
                 self.possible += passed * self.speed * self.slots as f64;
             }
             self.updated = now;
@@ -278,6 +279,16 @@ mod tests {
         assert_eq!(two.waiting(), 2);
         assert_eq!(drain(&mut two, 0), [(50, 2), (70, 3), (90, 4), (100, 1)]);
         assert!((two.done - 190.0).abs() < 1e-9 && (two.possible - 200.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn who_refuses_and_still_works_can_do_no_less_than_it_does() {
+        let mut two = server(Discipline::Fifo, 2, None);
+        two.admit(0, job(1, 100.0));
+        two.set_up(0, false);
+        assert_eq!(drain(&mut two, 0), [(100, 1)]);
+        two.advance(1_000);
+        assert!((two.done - 100.0).abs() < 1e-9 && (two.possible - 200.0).abs() < 1e-9);
     }
 
     #[test]
