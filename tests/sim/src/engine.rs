@@ -64,6 +64,9 @@ pub(crate) struct Simulation<'a> {
     actions: Vec<Action>,
     choices: Rng,
     network: Rng,
+    /// What happens whoever balances: neighbours, and when news arrives.
+    world: Rng,
+    /// What depends on where requests and probes go: failures and losses.
     chances: Rng,
     changes: Vec<Change>,
     /// The control plane's lists of servers, by version.
@@ -140,7 +143,8 @@ impl<'a> Simulation<'a> {
             actions: Vec::new(),
             choices: stream(seed, 4),
             network: stream(seed, 5),
-            chances: stream(seed, 6),
+            world: stream(seed, 6),
+            chances: stream(seed, 7),
             changes: timeline::changes(scenario),
             lists: Vec::new(),
             central: std::collections::VecDeque::new(),

@@ -14,6 +14,8 @@ pub(crate) struct Arrival {
     pub(crate) method: u16,
     /// Work, in ns at speed 1.
     pub(crate) size: f64,
+    /// Its client cancels it, where it is not answered in time.
+    pub(crate) cancels: bool,
 }
 
 /// The source of all requests.
@@ -22,6 +24,7 @@ pub(crate) struct Source<'a> {
     times: Rng,
     draws: Rng,
     messages: Rng,
+    cancels: Rng,
     /// Requests a ns on average; 0 for a closed loop.
     rate: f64,
     /// When the last arrival was.
@@ -85,6 +88,7 @@ impl<'a> Source<'a> {
             times: stream(seed, 1),
             draws: stream(seed, 2),
             messages: stream(seed, 3),
+            cancels: stream(seed, 8),
             rate: rate(scenario).map_or(0.0, |rate| rate / 1e9),
             last: 0.0,
             shares,
@@ -157,7 +161,8 @@ impl<'a> Source<'a> {
         };
         let cost = traffic.methods.get(usize::from(method)).map_or(1.0, |method| method.cost);
         let size = traffic.service.draw(rng) * cost;
-        Arrival { proxy, worker, method, size }
+        let cancels = self.cancels.f64() * 100.0 < traffic.cancel.percent;
+        Arrival { proxy, worker, method, size, cancels }
     }
 
     /// Time that a client of a closed loop thinks, in ns.

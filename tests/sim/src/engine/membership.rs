@@ -28,7 +28,7 @@ impl Simulation<'_> {
         }
         let membership = &self.scenario.membership;
         for proxy in 0..self.proxies.len() as u32 {
-            let jitter = membership.jitter.as_f64() * self.chances.f64();
+            let jitter = membership.jitter.as_f64() * self.world.f64();
             let at = self.now + membership.delay.ns() + jitter as u64;
             self.queue.push(at, What::News { proxy, version });
         }

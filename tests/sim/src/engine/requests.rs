@@ -100,7 +100,7 @@ impl Simulation<'_> {
         if let Some(deadline) = traffic.deadline {
             self.queue.push_lane(Lane::Deadline, now + deadline.ns(), What::Deadline(whole));
         }
-        if self.chance(traffic.cancel.percent) {
+        if arrival.cancels {
             self.queue.push(now + traffic.cancel.after.ns(), What::Cancel(whole));
         }
         self.attempt(request);

@@ -155,8 +155,8 @@ impl Simulation<'_> {
         let comes = !first && host.taken == 0.0;
         let (least, most) = antagonist.takes;
         let mean = if comes { antagonist.on } else { antagonist.off };
-        host.taken = if comes { least + (most - least) * self.chances.f64() } else { 0.0 };
-        let stays = (mean.as_f64() * unit_exponential(&mut self.chances)).max(1.0) as u64;
+        host.taken = if comes { least + (most - least) * self.world.f64() } else { 0.0 };
+        let stays = (mean.as_f64() * unit_exponential(&mut self.world)).max(1.0) as u64;
         self.queue.push(self.now + stays, What::Antagonist { server });
         self.respeed(server);
     }

@@ -121,3 +121,27 @@ fn methods_proxies_and_workers_get_their_shares() {
     about(methods[0], 90_000.0);
     about(methods[1], 30_000.0);
 }
+
+/// A policy that loses and fails differently many requests than another changes nobody's world.
+#[test]
+fn neighbours_and_impatient_clients_are_the_same_whoever_balances() {
+    let scenario = scenario(json!({
+        "proxies": {"count": 2},
+        "servers": [{"count": 4, "antagonist": {"on": "50ms", "off": "50ms", "takes": [0.1, 0.9]}}],
+        "traffic": {"rate": 100, "cancel": {"percent": 30, "after": "0s"}, "retries": {"most": 2}},
+        "events": [{"at": "0s", "servers": {"count": 1}, "effect": {"fail": {"percent": 50}}}],
+        "reports": {"lost_percent": 50},
+        "policies": ["random", "c3", "round_robin"],
+    }));
+    let worlds = scenario.policies.iter().map(|policy| {
+        let mut simulation = Simulation::new(&scenario, &policy.rule, 1, None);
+        simulation.start();
+        simulation.run();
+        let possible: Vec<f64> =
+            simulation.work.iter().map(|(_, possible)| possible.round()).collect();
+        (possible, simulation.finish().errors.cancelled)
+    });
+    let worlds: Vec<_> = worlds.collect();
+    assert!(worlds.iter().all(|world| *world == worlds[0]), "{worlds:?}");
+    assert!(worlds[0].1 > 200, "{worlds:?}");
+}
