@@ -72,11 +72,11 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let share = scenario.reports.twin_percent / 100.0;
+        let percent = scenario.reports.twin_percent;
         let hosts = scenario.servers.iter().flat_map(|group| {
             (0..group.count).map(move |nth| {
-                // Evenly spread over the group.
-                let upto = |n: u32| (f64::from(n) * share).floor();
+                // Evenly spread over the group. 100 * 0.29 is less than 29, 100 * 29 / 100 is not.
+                let upto = |n: u32| (f64::from(n) * percent / 100.0).floor();
                 Host::new(group, upto(nth + 1) > upto(nth))
             })
         });

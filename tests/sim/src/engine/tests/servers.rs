@@ -180,3 +180,16 @@ fn who_fails_fast_looks_idle() {
     assert!((75.0..125.0).contains(&late.error_rate) && late.utilization < 0.01, "{late:?}");
     about(usize::try_from(fail(20).1.errors.failed).unwrap(), 100.0);
 }
+
+#[test]
+fn every_whole_percentage_of_a_hundred_has_so_many_twins() {
+    for percent in 0..=100 {
+        let scenario = scenario(json!({
+            "servers": [{"count": 100}],
+            "reports": {"twin_percent": percent},
+        }));
+        let fleet = crate::engine::fleet::Fleet::new(&scenario);
+        let twins = fleet.hosts.iter().filter(|host| host.twin.is_some()).count();
+        assert_eq!(twins, percent, "percent");
+    }
+}
