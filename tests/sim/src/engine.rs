@@ -24,6 +24,7 @@ use crate::random::{stream, unit_exponential};
 use crate::scenario::{Arrivals, Scenario};
 
 use arrivals::Source;
+pub(crate) use arrivals::rate;
 use fleet::Fleet;
 use membership::Newcomers;
 use probes::Probe;

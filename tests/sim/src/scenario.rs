@@ -5,6 +5,7 @@ mod entry;
 mod fleet;
 mod read;
 mod service;
+mod size;
 mod timeline;
 mod traffic;
 mod variant;

@@ -3,14 +3,15 @@
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
 
 /// A length of time, written `250us`, `40ms`, `2s`, `1m 30s`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Span(u64);
 
 impl Span {
@@ -54,7 +55,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("\"{text}\" is no length of time; expected e.g. \"40ms\" or \"2s\"");
+        let bad = || {
+            format!("\"{text}\" is no length of time up to 24h; expected e.g. \"40ms\" or \"2s\"")
+        };
         let duration = humantime::parse_duration(text).map_err(|_| bad())?;
         // A day is more than anybody simulates, and far from overflowing.
         let ns = u64::try_from(duration.as_nanos()).map_err(|_| bad())?;
@@ -62,11 +65,21 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
-    type Error = String;
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Span;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length of time such as \"40ms\" or \"2s\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -90,7 +103,7 @@ impl JsonSchema for Span {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^([0-9]+ *(ns|us|ms|s|m|h) *)+$",
+            "pattern": "^([0-9]+(\\.[0-9]+)? *(ns|us|ms|s|m|h) *)+$",
             "description": "A length of time: 250us, 40ms, 2s, 1m 30s."
         })
     }
@@ -102,7 +115,12 @@ mod tests {
 
     #[test]
     fn spans_are_read_and_written() {
-        for (text, ns) in [("250us", 250_000), ("40ms", 40_000_000), ("1m 30s", 90 * SECOND)] {
+        for (text, ns) in [
+            ("250us", 250_000),
+            ("1.5s", 1_500_000_000),
+            ("40ms", 40_000_000),
+            ("1m 30s", 90 * SECOND),
+        ] {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.ns(), ns);
             assert_eq!(span.to_string().parse::<Span>(), Ok(span));

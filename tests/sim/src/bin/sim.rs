@@ -82,7 +82,11 @@ fn main() -> ExitCode {
 }
 
 fn read(path: &Path) -> Result<Document, String> {
-    scenario::read_file(path).map_err(|faults| format!("{}: {faults}", path.display()))
+    let file = path.display().to_string();
+    scenario::read_file(path).map_err(|faults| {
+        let faults = faults.to_string();
+        if faults.starts_with(&file) { faults } else { format!("{file}: {faults}") }
+    })
 }
 
 /// A reader that has seen enough (`| head`) is no error.

@@ -54,6 +54,9 @@ impl Request {
     }
 }
 
+/// A client of a closed loop whose request fails asks again no sooner than so long after it, in ns.
+const FAILED_ROUND: u64 = 1_000_000;
+
 impl Simulation<'_> {
     /// The request of an attempt, if that is under way.
     pub(super) fn request(&mut self, of: Attempt) -> Option<&mut Request> {
@@ -261,7 +264,11 @@ impl Simulation<'_> {
         let is_stream = self.is_stream(request.method);
         self.meter.ends(self.now, request.arrived, fate, is_stream);
         if matches!(self.scenario.traffic.arrivals, Arrivals::Closed { .. }) {
-            let at = self.now + self.source.think();
+            let mut at = self.now + self.source.think();
+            // Where requests fail at once and nobody thinks, time has to go on all the same.
+            if matches!(fate, Fate::Failed) {
+                at = at.max(request.arrived + FAILED_ROUND);
+            }
             if at < self.scenario.duration.ns() {
                 self.queue.push(at, What::Thought);
             }

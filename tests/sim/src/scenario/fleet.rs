@@ -139,7 +139,8 @@ pub enum Source {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reports {
-    /// Percent of each group's servers that have a twin: they stamp responses and answer probes.
+    /// Percent of each group's servers, rounded down, that have a twin: they stamp responses and
+    /// answer probes.
     pub twin_percent: f64,
     /// Percent of the stamps that get lost.
     pub lost_percent: f64,

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::variant::{Variant, expand};
-use super::{Arrivals, Effect, Scenario, ServiceTime};
+use super::variant::{self, Variant, expand};
+use super::{Arrivals, Effect, Scenario, ServiceTime, size};
 use crate::span::Span;
 
 /// A scenario file as it was read.
@@ -79,6 +79,11 @@ pub fn read(text: &str, folder: &Path) -> Result<Document, Faults> {
                 .load(folder)
                 .map_err(|what| Faults(vec![Fault::new("traffic.service.samples.file", what)]))?;
         }
+        let faults = size::check(&variant.scenario);
+        if !faults.is_empty() {
+            let place = variant::place(&variant.case);
+            return Err(Faults(faults.into_iter().map(|fault| fault.within(&place)).collect()));
+        }
         variant.scenario.cases.clear();
         variant.scenario.axes.clear();
     }
@@ -96,9 +101,28 @@ pub(super) fn typed(mut document: Value) -> Result<Scenario, Vec<Fault>> {
         }
     }
     let scenario: Scenario = serde_path_to_error::deserialize(document)
-        .map_err(|error| vec![Fault::new(error.path().to_string(), error.inner().to_string())])?;
+        .map_err(|error| vec![Fault::new(error.path().to_string(), plain(error.inner()))])?;
     let faults = check(&scenario);
     if faults.is_empty() { Ok(scenario) } else { Err(faults) }
+}
+
+/// Serde's message in the words of JSON.
+fn plain(error: &serde_json::Error) -> String {
+    let mut message = error.to_string();
+    for (rust, json) in [
+        ("invalid type: unit variant, expected struct variant", "expected an object, maybe empty"),
+        ("map with a single key", "an object with a single key"),
+        ("invalid value: map", "an object with several keys"),
+        ("invalid type: map", "invalid type: an object"),
+        ("a sequence", "a list"),
+        ("expected u16", "expected a whole number"),
+        ("expected u32", "expected a whole number, 0 to 4294967295"),
+        ("expected f64", "expected a number"),
+        ("variant `", "name `"),
+    ] {
+        message = message.replace(rust, json);
+    }
+    message
 }
 
 /// Collects faults.
@@ -237,6 +261,10 @@ fn events(check: &mut Check, scenario: &Scenario) {
         if let Some(group) = &event.servers.group {
             let known = scenario.servers.iter().any(|known| known.name == *group);
             check.that(known, at("servers.group"), "the name of a group of servers");
+        }
+        check.that(event.at < scenario.duration, at("at"), "less than duration");
+        if let Err(expected) = size::is_felt(scenario, event) {
+            check.that(false, at("servers"), expected);
         }
         if let Some(every) = event.every {
             check.that(

@@ -83,7 +83,11 @@ impl Samples {
                 _ => Err(format!("{}, line {number}: no number of ms: {line:?}", path.display())),
             })
             .collect::<Result<_, _>>()?;
-        if self.ns.is_empty() { Err(format!("{}: no samples", path.display())) } else { Ok(()) }
+        if self.ns.iter().any(|ns| *ns > 0.0) {
+            Ok(())
+        } else {
+            Err(format!("{}: no samples above 0", path.display()))
+        }
     }
 }
 
@@ -179,7 +183,9 @@ mod tests {
         let file = format!("leastload-samples-{}", std::process::id());
         let mut samples = Samples { file: file.clone(), ns: Vec::new() };
         assert!(samples.load(&folder).unwrap_err().contains(&file));
-        for (text, fault) in [("1\nx\n", "line 2"), ("1\n-2", "line 2"), ("\n", "no samples")] {
+        for (text, fault) in
+            [("1\nx\n", "line 2"), ("1\n-2", "line 2"), ("\n", "no samples"), ("0\n0", "above 0")]
+        {
             std::fs::write(folder.join(&file), text).unwrap();
             let error = samples.load(&folder).unwrap_err();
             assert!(error.contains(fault) && error.contains(&file), "{error}");

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Document, Scenario, read, read_file};
 
+mod mistakes;
+
 /// A scenario without a fault.
 fn good() -> Value {
     json!({

@@ -9,12 +9,13 @@ use crate::span::Span;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Event {
-    /// When.
+    /// When: before `duration`.
     pub at: Span,
-    /// How long it lasts. By default for good.
+    /// How long it lasts. By default for good. Of two alike at one server, the end of the first ends
+    /// both.
     #[serde(default, rename = "for")]
     pub lasts: Option<Span>,
-    /// It happens again and again, so long after it began.
+    /// It happens again and again, so long after it began; needs `for`, which is shorter.
     #[serde(default)]
     pub every: Option<Span>,
     /// Each further server is hit so much later than the one before it.

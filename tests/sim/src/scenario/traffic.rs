@@ -63,7 +63,8 @@ pub enum Arrivals {
     Closed {
         /// How many.
         clients: u32,
-        /// Mean time of thinking, exponential.
+        /// Mean time of thinking, exponential. After a failure a client asks again no sooner than a
+        /// millisecond after it last asked.
         think: Span,
     },
 }

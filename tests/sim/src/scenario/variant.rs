@@ -25,6 +25,10 @@ pub(super) fn expand(
     cases: &[Case],
     axes: &[Axis],
 ) -> Result<Vec<Variant>, Vec<Fault>> {
+    let faults = names(cases, axes);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let mut open = Vec::new();
     if cases.is_empty() {
         open.push((Map::new(), document.clone()));
@@ -52,15 +56,39 @@ pub(super) fn expand(
     }
     let typed = |(case, document): (Map<String, Value>, Value)| {
         typed(document).map(|scenario| Variant { case: case.clone(), scenario }).map_err(|faults| {
-            let place = if case.is_empty() {
-                String::new()
-            } else {
-                format!(" (with {})", Value::from(case))
-            };
+            let place = place(&case);
             faults.into_iter().map(|fault| fault.within(&place)).collect()
         })
     };
     open.into_iter().map(typed).collect()
+}
+
+/// The situation, as faults name it.
+pub(super) fn place(case: &Map<String, Value>) -> String {
+    if case.is_empty() { String::new() } else { format!(" (with {})", Value::from(case.clone())) }
+}
+
+/// Situations that could not be told apart, and axes that make none.
+fn names(cases: &[Case], axes: &[Axis]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        if cases[..index].iter().any(|other| other.name == case.name) {
+            faults.push(Fault::new(format!("cases[{index}].name"), "expected a name of its own"));
+        }
+    }
+    for (index, axis) in axes.iter().enumerate() {
+        let taken = axes[..index].iter().any(|other| other.name == axis.name);
+        if taken || axis.name == "case" {
+            let what = "expected a name of its own, not \"case\"";
+            faults.push(Fault::new(format!("axes[{index}].name"), what));
+        }
+        let twice = (1..axis.values.len()).any(|i| axis.values[..i].contains(&axis.values[i]));
+        if axis.values.is_empty() || twice {
+            let what = "expected at least one value, each once";
+            faults.push(Fault::new(format!("axes[{index}].values"), what));
+        }
+    }
+    faults
 }
 
 /// Sets what a JSON pointer names; missing objects on the way are made.

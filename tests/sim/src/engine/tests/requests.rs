@@ -181,3 +181,15 @@ fn costs_samples_and_workers_are_as_said() {
     about(log.told.iter().filter(|told| told.latency_ns == 7 * MS).count(), 416.0);
     about(log.told.iter().filter(|told| told.latency_ns == 17 * MS).count(), 416.0);
 }
+
+#[test]
+fn a_closed_loop_without_thought_outlives_the_last_server() {
+    let closed = json!({"closed": {"clients": 2, "think": "0s"}});
+    let figures = figures(json!({
+        "duration": "2s",
+        "traffic": {"arrivals": closed},
+        "events": [{"at": "1s", "effect": {"crash": {}}}],
+    }));
+    // One a millisecond for each client, once nobody is left.
+    assert!((1_990..=2_010).contains(&figures.errors.failed), "{figures:?}");
+}
