@@ -20,6 +20,8 @@ pub(crate) struct Host {
     /// When it began to warm up.
     pub(crate) started: u64,
     pub(crate) antagonist: Option<Antagonist>,
+    /// It was there at the start, or came since.
+    pub(crate) joined: bool,
     /// The control plane lists it.
     pub(crate) listed: bool,
     /// It stamps responses and answers probes.
@@ -48,6 +50,7 @@ impl Host {
             warm_up: group.warm_up.clone(),
             started: 0,
             antagonist: group.antagonist.clone(),
+            joined: group.present,
             listed: group.present,
             twin: twin.then(Twin::default),
             silent: false,

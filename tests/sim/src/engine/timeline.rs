@@ -20,8 +20,10 @@ enum Step {
     Fails(Option<(f64, Span)>),
     Lie(f64),
     Silent(bool),
-    /// It comes (again).
-    Up,
+    /// It joins.
+    Joins,
+    /// It is back, if it ever was there.
+    Back,
     /// It dies.
     Crash,
     /// The control plane is told that it leaves.
@@ -75,12 +77,12 @@ fn once(scenario: &Scenario, event: &Event, at: u64, changes: &mut Vec<Change>) 
             }
             Effect::Lie { factor } => (Step::Lie(factor), Step::Lie(1.0)),
             Effect::Silence {} => (Step::Silent(true), Step::Silent(false)),
-            Effect::Crash {} => (Step::Crash, Step::Up),
+            Effect::Crash {} => (Step::Crash, Step::Back),
             Effect::Drain { grace } => {
                 push(at + grace.ns(), Step::Refuses);
-                (Step::Leaves, Step::Up)
+                (Step::Leaves, Step::Back)
             }
-            Effect::Join {} => (Step::Up, Step::Leaves),
+            Effect::Join {} => (Step::Joins, Step::Leaves),
         };
         push(at, begin);
         if let Some(lasts) = event.lasts {
@@ -100,7 +102,8 @@ impl Simulation<'_> {
             Step::Lie(factor) => host.lie = factor,
             Step::Silent(silent) => host.silent = silent,
             Step::Refuses => host.work.set_up(now, false),
-            Step::Up => self.comes(server),
+            Step::Back if !host.joined => {}
+            Step::Joins | Step::Back => self.comes(server),
             Step::Crash => {
                 host.work.set_up(now, false);
                 self.list(server, false);
@@ -123,6 +126,7 @@ impl Simulation<'_> {
         let now = self.now;
         let host = &mut self.fleet.hosts[server as usize];
         host.work.set_up(now, true);
+        host.joined = true;
         host.started = now;
         if host.listed {
             return;

@@ -193,3 +193,21 @@ fn every_whole_percentage_of_a_hundred_has_so_many_twins() {
         assert_eq!(twins, percent, "percent");
     }
 }
+
+#[test]
+fn whoever_never_was_there_does_not_come_back_from_a_crash_or_a_drain() {
+    for effect in [json!({"crash": {}}), json!({"drain": {"grace": "1s"}})] {
+        let (log, _) = recorded(json!({
+            "servers": [{"count": 2}, {"name": "new", "count": 3, "present": false}],
+            "traffic": {"rate": 10},
+            "events": [
+                {"at": "2s", "for": "1s", "effect": effect},
+                {"at": "6s", "servers": {"group": "new", "count": 1}, "effect": {"join": {}}},
+                {"at": "8s", "for": "1s", "effect": effect},
+            ],
+        }));
+        let last_by = |at: u64| log.members.iter().rfind(|(when, ..)| *when <= at * SECOND);
+        let counts = [1, 4, 7, 9].map(|at| last_by(at).unwrap().2);
+        assert_eq!(counts, [2, 2, 3, 3], "{effect}");
+    }
+}
