@@ -306,6 +306,14 @@ fn every_scenario_of_the_repository_is_read() {
 }
 
 #[test]
+fn the_guides_fleet_is_read_and_stands_for_three_situations() {
+    let guide = std::fs::read_to_string(beside("../../docs/simulator.md")).unwrap();
+    let (_, rest) = guide.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    assert_eq!(read(example, Path::new(".")).unwrap().variants.len(), 3);
+}
+
+#[test]
 fn the_published_schema_is_that_of_the_code() {
     let published = std::fs::read_to_string(beside("../../docs/scenario.schema.json")).unwrap();
     let published: Value = serde_json::from_str(&published).unwrap();
