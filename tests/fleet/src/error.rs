@@ -64,6 +64,12 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<leastload_browser::Error> for Error {
+    fn from(error: leastload_browser::Error) -> Self {
+        Self::Child(error.to_string())
+    }
+}
+
 impl From<tonic::Status> for Error {
     fn from(status: tonic::Status) -> Self {
         Self::Grpc(status)

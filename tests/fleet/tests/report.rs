@@ -10,12 +10,8 @@ use std::{
     path::Path,
 };
 
-use leastload_fleet::demo::{
-    browser::{PICTURE, dump_dom, screenshot},
-    html,
-    result::Outcome,
-    table,
-};
+use leastload_browser::{dump_dom, screenshot};
+use leastload_fleet::demo::{PICTURE, html, result::Outcome, table};
 use serde_json::Value;
 
 /// Looks at the page from within: what was drawn, where, and what lies upon what.

@@ -7,7 +7,7 @@ use std::{fs, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 use clap::Parser;
 use leastload_fleet::{
     Error, Result,
-    demo::{self, Arm, DemoSpec, browser, html, result::Outcome, table},
+    demo::{self, Arm, DemoSpec, html, result::Outcome, table},
     envoy::{DEFAULT_VERSION, Options},
     server::{ServiceTime, service_time::parse_duration},
 };
@@ -91,7 +91,7 @@ async fn run(arguments: Arguments) -> Result<bool> {
     write(&report, &html::render(&outcome))?;
     say(&format!("wrote {} and {}", json.display(), report.display()));
     if let Some(picture) = &arguments.screenshot {
-        browser::screenshot(&report, picture, browser::PICTURE, false)?;
+        leastload_browser::screenshot(&report, picture, demo::PICTURE, false)?;
         say(&format!("wrote {}", picture.display()));
     }
     Ok(outcome.holds())

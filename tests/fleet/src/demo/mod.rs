@@ -18,7 +18,6 @@ use crate::{
 };
 
 mod arm;
-pub mod browser;
 pub mod html;
 pub mod result;
 mod svg;
@@ -27,6 +26,9 @@ pub mod table;
 pub use arm::Arm;
 
 use result::{ArmResult, Outcome, Settings};
+
+/// Width and height of the report's picture for the README, in CSS pixels.
+pub const PICTURE: (u32, u32) = (1200, 1600);
 
 /// What to compare, how.
 #[derive(Clone, Debug)]

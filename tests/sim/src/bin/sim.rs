@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use leastload_sim::against::{Measured, table};
 use leastload_sim::batch::{Task, run_all, tasks};
 use leastload_sim::report::Report;
-use leastload_sim::report::check::{Blind, WIDTHS, look};
+use leastload_sim::report::check::{Error, WIDTHS, look};
 use leastload_sim::scenario::{self, Document, Scenario};
 
 /// Simulates load balancing; docs/simulator.md is the guide.
@@ -159,7 +159,7 @@ fn report(paths: &[PathBuf], seeds: &[u64], out: &Path, max_seconds: u64) -> Res
                 "the page was looked at in Chromium, {WIDTHS:?} px wide: {plots} plots, no fault"
             );
         }
-        Err(Blind::NoBrowser) => eprintln!("{}: nobody looked at the page", Blind::NoBrowser),
+        Err(Error::NoBrowser) => eprintln!("{}: nobody looked at the page", Error::NoBrowser),
         Err(blind) => return Err(blind.to_string()),
     }
     #[allow(clippy::cast_precision_loss)]

@@ -1,21 +1,47 @@
-//! A headless Chromium: pictures of the report, and what its page looks like from within.
+//! A headless Chromium: pictures of reports, and what their pages look like from within.
 
 use std::{
-    env,
+    env, fmt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
-use crate::{Error, Result};
-
-/// Width and height of the picture for the README, in CSS pixels.
-pub const PICTURE: (u32, u32) = (1200, 1600);
-
-/// Virtual milliseconds a page gets to settle.
-const SETTLE_MS: u32 = 3_000;
+/// Virtual milliseconds a page gets to settle; they pass as quickly as its scripts let them.
+const SETTLE_MS: u32 = 10_000;
 
 /// Names under which distributions install it.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// Why there is no picture, or no document.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no Chromium: not in `$CHROMIUM`, not in `$PATH`.
+    NoBrowser,
+    /// It failed, or the page did; says how.
+    Failed(String),
+}
+
+/// Result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBrowser => {
+                f.write_str("no Chromium here (apt-get install chromium, or set CHROMIUM)")
+            }
+            Self::Failed(what) => write!(f, "Chromium: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    fn io(doing: &str) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::Failed(format!("cannot {doing}: {error}"))
+    }
+}
 
 /// Path of a Chromium: `$CHROMIUM` where set, else the first of the usual names in `$PATH`.
 ///
@@ -29,12 +55,7 @@ pub fn chromium() -> Result<PathBuf> {
     env::split_paths(&path)
         .flat_map(|folder| NAMES.map(|name| folder.join(name)))
         .find(|candidate| candidate.is_file())
-        .ok_or_else(|| {
-            Error::Missing(
-                "Chromium (apt-get install chromium, or set CHROMIUM)".into(),
-                "$PATH".into(),
-            )
-        })
+        .ok_or(Error::NoBrowser)
 }
 
 /// Writes a PNG of the page, in the light or the dark scheme.
@@ -97,11 +118,11 @@ fn run(page: &Path, arguments: &[String]) -> Result<Output> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(Error::io(format!("resolve {}", path.display())))
+    std::path::absolute(path).map_err(Error::io("resolve the path"))
 }
 
 fn failed(output: &Output) -> Error {
     let said = String::from_utf8_lossy(&output.stderr);
     let last: Vec<&str> = said.lines().rev().take(5).collect();
-    Error::Child(format!("Chromium failed, {}: {}", output.status, last.join(" | ")))
+    Error::Failed(format!("{}: {}", output.status, last.join(" | ")))
 }
