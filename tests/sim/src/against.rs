@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::engine::run;
+use crate::measure::Latency;
+use crate::report::summary::Spread;
 use crate::scenario::{Entry, Scenario, read};
 
 /// Seeds over which a simulated figure is the median.
@@ -35,13 +37,6 @@ struct Row {
     load: f64,
     p50_ms: Spread,
     p99_ms: Spread,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
 }
 
 /// A row, measured and simulated.
@@ -127,10 +122,8 @@ impl Measured {
         };
         let one = |seed| run(&scenario, rule, seed, None).latency_ms;
         let latencies: Vec<_> = (1..=SEEDS).into_par_iter().map(one).collect();
-        let median = |figure: fn(&crate::measure::Latency) -> f64| {
-            let mut all: Vec<f64> = latencies.iter().map(figure).collect();
-            all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
+        let median = |figure: fn(&Latency) -> f64| {
+            Spread::of(latencies.iter().map(figure)).map_or(0.0, |spread| spread.median)
         };
         Ok(Compared {
             policy: row.policy.clone(),

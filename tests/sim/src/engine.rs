@@ -20,7 +20,7 @@ use slab::Slab;
 
 use crate::measure::{Figures, Meter};
 use crate::policy::{Action, Env, Member, Needs, Policy, Rule, Truth};
-use crate::random::{stream, unit_exponential};
+use crate::random::{is_among, stream, unit_exponential};
 use crate::scenario::{Arrivals, Scenario};
 
 use arrivals::Source;
@@ -109,13 +109,11 @@ impl<'a> Simulation<'a> {
         let fleet = Fleet::new(scenario);
         let count = scenario.proxies.count;
         let fallback = Rule::fallback();
-        let ours = f64::from(count) * scenario.proxies.filter_percent / 100.0;
         let proxies: Vec<Proxy> = (0..count)
             .map(|proxy| {
-                // Evenly spread, in case the traffic is not.
-                let share = |n: u32| (f64::from(n) * ours / f64::from(count)).floor();
-                let is_ours = share(proxy + 1) > share(proxy);
                 let seed = stream(seed, 100 + u64::from(proxy)).u64(..);
+                // Evenly spread, in case the traffic is not.
+                let is_ours = is_among(proxy, scenario.proxies.filter_percent);
                 let rule = if is_ours { rule } else { &fallback };
                 Proxy { policy: rule.build(scenario, seed), heard: 0 }
             })

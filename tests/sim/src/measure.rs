@@ -11,6 +11,7 @@ use crate::scenario::Scenario;
 use crate::span::SECOND;
 use waves::Waves;
 
+pub(crate) use output::round;
 pub(crate) use waves::SAMPLES_PER_PERIOD;
 
 /// How a request ended for its client.

@@ -14,6 +14,13 @@ pub(crate) fn unit_normal(rng: &mut Rng) -> f64 {
     radius * (std::f64::consts::TAU * rng.f64()).cos()
 }
 
+/// Whether the `nth` of many, from 0, is among `percent` of them, spread evenly; rounded down.
+pub(crate) fn is_among(nth: u32, percent: f64) -> bool {
+    // 100 * 0.29 is less than 29, 100 * 29 / 100 is not.
+    let upto = |count: u32| (f64::from(count) * percent / 100.0).floor();
+    upto(nth + 1) > upto(nth)
+}
+
 /// A generator for one purpose of a run, unrelated to those of its other purposes.
 pub(crate) fn stream(seed: u64, purpose: u64) -> Rng {
     Rng::with_seed(

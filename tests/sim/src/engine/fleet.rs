@@ -5,6 +5,7 @@ use super::queue::Attempt;
 use super::server::Server;
 use super::twin::Twin;
 use crate::policy::Truth;
+use crate::random::is_among;
 use crate::scenario::{Antagonist, Group, Scenario, WarmUp};
 
 /// A server.
@@ -75,13 +76,9 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let percent = scenario.reports.twin_percent;
         let hosts = scenario.servers.iter().flat_map(|group| {
-            (0..group.count).map(move |nth| {
-                // Evenly spread over the group. 100 * 0.29 is less than 29, 100 * 29 / 100 is not.
-                let upto = |n: u32| (f64::from(n) * percent / 100.0).floor();
-                Host::new(group, upto(nth + 1) > upto(nth))
-            })
+            (0..group.count)
+                .map(move |nth| Host::new(group, is_among(nth, scenario.reports.twin_percent)))
         });
         Self { hosts: hosts.collect() }
     }

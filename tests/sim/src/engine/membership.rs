@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::Simulation;
 use super::queue::What;
-use crate::measure::Joined;
-use crate::policy::{Member, ServerId};
+use crate::measure::{Joined, round};
+use crate::policy::{Member, ServerId, Truth};
 use crate::span::SECOND;
 
 /// A quarter of a second: over so long a newcomer's share is counted.
@@ -45,12 +45,18 @@ impl Simulation<'_> {
         self.policy(proxy, |policy, env| policy.members(env, &members));
     }
 
-    /// What a server that is there can do, as a share of all that are.
-    pub(super) fn fair_share(&self, server: ServerId) -> f64 {
-        let power = |truth: &crate::policy::Truth| f64::from(truth.slots) * truth.speed;
+    /// A pick was made: how it looks to newcomers. The fair share of a server is what it can do by
+    /// what all can do that are there.
+    pub(super) fn picked(&mut self, server: ServerId) {
+        if !self.newcomers.watched(self.now) {
+            return;
+        }
+        let power = |truth: &Truth| f64::from(truth.slots) * truth.speed;
         let there = self.fleet.hosts.iter().zip(&self.truth).filter(|(host, _)| host.listed);
         let all: f64 = there.map(|(_, truth)| power(truth)).sum();
-        power(&self.truth[server as usize]) / all.max(f64::MIN_POSITIVE)
+        let fair =
+            |server: ServerId| power(&self.truth[server as usize]) / all.max(f64::MIN_POSITIVE);
+        self.newcomers.picked(self.now, server, fair);
     }
 }
 
@@ -78,13 +84,13 @@ impl Newcomers {
     }
 
     /// Those that are new still.
-    pub(super) fn watched(&self, now: u64) -> bool {
+    fn watched(&self, now: u64) -> bool {
         self.all.last().is_some_and(|last| now - last.at < BUCKET * BUCKETS as u64)
     }
 
     /// A pick was made.
     #[allow(clippy::cast_possible_truncation)]
-    pub(super) fn picked(&mut self, now: u64, server: ServerId, fair: impl Fn(ServerId) -> f64) {
+    fn picked(&mut self, now: u64, server: ServerId, fair: impl Fn(ServerId) -> f64) {
         for newcomer in &mut self.all {
             let bucket = ((now - newcomer.at) / BUCKET) as usize;
             if let Some((picks, share)) = newcomer.buckets.get_mut(bucket) {
@@ -103,7 +109,6 @@ impl Newcomers {
             };
             let ratios: Vec<Option<f64>> = newcomer.buckets.iter().map(ratio).collect();
             let fair_at = ratios.iter().position(|ratio| ratio.is_some_and(|ratio| ratio >= 0.9));
-            let round = |value: f64| (value * 1e3).round() / 1e3;
             Joined {
                 server: newcomer.server,
                 at_s: round(newcomer.at as f64 / 1e9),

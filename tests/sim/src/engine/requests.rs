@@ -156,11 +156,7 @@ impl Simulation<'_> {
         let attempt = request.id(id);
         if server != CENTRAL {
             self.truth[server as usize].outstanding += 1;
-            if self.newcomers.watched(now) {
-                let mut newcomers = mem::take(&mut self.newcomers);
-                newcomers.picked(now, server, |server| self.fair_share(server));
-                self.newcomers = newcomers;
-            }
+            self.picked(server);
         }
         let at = now + self.delay();
         self.queue.push_lane(Lane::Network, at, What::Deliver { server, attempt });

@@ -57,7 +57,7 @@ fn targets(scenario: &Scenario, event: &Event) -> Vec<u32> {
     let mut servers = Vec::new();
     let mut first = 0;
     for group in &scenario.servers {
-        if targets.group.as_ref().is_none_or(|name| *name == group.name) {
+        if targets.covers(group) {
             servers.extend(first..first + group.count);
         }
         first += group.count;

@@ -31,8 +31,7 @@ impl Twin {
         }
     }
 
-    /// What it says at `now`. `work`: done and possible so far; `busy` and `waiting` jobs stand for
-    /// how much more could be done.
+    /// What it says at `now`. `work`: done and possible so far.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     pub(crate) fn stamp(
         &mut self,

@@ -141,7 +141,7 @@ pub struct Joined {
 }
 
 /// Three decimals say enough.
-fn round(value: f64) -> f64 {
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 

@@ -18,8 +18,8 @@ pub(super) fn markdown(summaries: &[Summary<'_>]) -> String {
             let other = row(situation, |row| row.entry.label() == label)?;
             Some(ours(situation)? / other).filter(|ratio| ratio.is_finite())
         };
-        let limit = others().find(|row| row.entry.rule.name() == "central");
         let badness = |situation: &Situation<'_>| {
+            let limit = situation.by_rule("central");
             limit.and_then(|limit| by(situation, limit.entry.label())).unwrap_or(0.0)
         };
         situations.sort_by(|a, b| badness(b).total_cmp(&badness(a)));

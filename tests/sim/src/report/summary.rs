@@ -1,12 +1,13 @@
 //! All runs of a policy in a situation as one row: the median of the seeds, the least, the most.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::measure::{Figures, Latency, Line};
 use crate::scenario::{Document, Entry, Variant};
 
-/// One figure over the seeds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One figure measured several times: over the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Spread {
     /// Median.
     pub median: f64,

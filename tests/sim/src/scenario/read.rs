@@ -273,10 +273,7 @@ fn events(check: &mut Check, scenario: &Scenario) {
                 "less than every",
             );
         }
-        let hit = scenario
-            .servers
-            .iter()
-            .filter(|group| event.servers.group.as_ref().is_none_or(|name| *name == group.name));
+        let hit = scenario.servers.iter().filter(|group| event.servers.covers(group));
         let hit: u64 = hit.map(|group| u64::from(group.count)).sum();
         let anybody = hit > u64::from(event.servers.skip) && event.servers.count != Some(0);
         check.that(anybody, at("servers"), "at least one server");

@@ -77,10 +77,7 @@ fn requests(scenario: &Scenario) -> (f64, f64) {
 
 /// How many servers an event is about.
 fn hit(scenario: &Scenario, event: &Event) -> f64 {
-    let named = scenario
-        .servers
-        .iter()
-        .filter(|group| event.servers.group.as_ref().is_none_or(|name| *name == group.name));
+    let named = scenario.servers.iter().filter(|group| event.servers.covers(group));
     let all: f64 = named.map(|group| f64::from(group.count)).sum();
     all.min(event.servers.count.map_or(f64::INFINITY, f64::from))
 }
@@ -88,12 +85,10 @@ fn hit(scenario: &Scenario, event: &Event) -> f64 {
 /// Whether an event can do anything: none is left to join where all are there already, and nothing
 /// befalls those who never are.
 pub(super) fn is_felt(scenario: &Scenario, event: &Event) -> Result<(), &'static str> {
-    let named = |group: &Option<String>, name: &str| group.as_ref().is_none_or(|it| it == name);
-    let groups = scenario.servers.iter().filter(|group| named(&event.servers.group, &group.name));
+    let groups = scenario.servers.iter().filter(|group| event.servers.covers(group));
     let ever = |what: fn(&Effect) -> bool| {
         scenario.events.iter().any(|other| {
-            what(&other.effect)
-                && groups.clone().any(|group| named(&other.servers.group, &group.name))
+            what(&other.effect) && groups.clone().any(|group| other.servers.covers(group))
         })
     };
     let joins = matches!(event.effect, Effect::Join {});

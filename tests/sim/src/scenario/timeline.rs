@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Group;
 use crate::span::Span;
 
 /// Something that happens to servers.
@@ -38,6 +39,13 @@ pub struct Targets {
     pub skip: u32,
     /// At most so many.
     pub count: Option<u32>,
+}
+
+impl Targets {
+    /// Whether servers of this group are meant.
+    pub(crate) fn covers(&self, group: &Group) -> bool {
+        self.group.as_ref().is_none_or(|name| *name == group.name)
+    }
 }
 
 /// What happens.
