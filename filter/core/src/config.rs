@@ -7,9 +7,14 @@ mod fault;
 mod read;
 mod reader;
 mod schema;
+mod settings;
 
 pub use self::fault::{Fault, Faults};
 pub use self::schema::{FIELDS, Field, Kind, Section};
+pub use self::settings::{
+    Allow, Audience, ClusterSettings, Discovery, Estimate, Format, Mechanism, Picker, ProbeMode,
+    Probing, Reporting, Role, Rollout, Steering, Traffic,
+};
 
 use rustc_hash::FxBuildHasher;
 
@@ -27,95 +32,6 @@ pub const MOST_ENDPOINTS: usize = 20_000;
 /// Longest endpoint, in bytes.
 pub const LONGEST_ENDPOINT: usize = 255;
 
-/// Which way the requests go that this filter sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// Told by the cluster's name and the listener's direction.
-    #[default]
-    Auto,
-    /// Requests leave through this proxy: balance them.
-    Outbound,
-    /// Requests arrive at the server beside this proxy.
-    Inbound,
-}
-
-/// Which requests are balanced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Traffic {
-    /// gRPC and gRPC-Web, by content type.
-    #[default]
-    Grpc,
-    /// Every request.
-    All,
-}
-
-/// How Envoy is told which host to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mechanism {
-    /// By the filter `envoy.filters.http.stateful_session` with header state.
-    #[default]
-    StatefulSession,
-    /// By the load balancing policy `override_host`.
-    OverrideHost,
-}
-
-/// How a pick reaches Envoy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Steering {
-    /// Who reads the header.
-    pub mechanism: Mechanism,
-    /// The override header's name, lower case.
-    pub header: String,
-    /// Endpoints listed after the pick, for retries: 0 to 8. Only `override_host` takes a list.
-    pub spares: usize,
-}
-
-/// Where membership comes from, besides lists in the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Discovery {
-    /// The cluster that leads to Envoy's admin interface; `None` switches it off.
-    pub admin_cluster: Option<String>,
-    /// Time between two readings, in ms: 100 to 3,600,000.
-    pub interval_ms: u64,
-    /// Age from which membership is no longer trusted, in ms: at least `interval_ms`.
-    pub max_age_ms: u64,
-    /// Percent of the requests left to Envoy where membership is learned from responses: 0 to 50.
-    pub learn_percent: f64,
-}
-
-/// How much of it is in force.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rollout {
-    /// Percent of the requests that are steered: 0 to 100.
-    pub percent: f64,
-    /// Pick, count and compare, but do not steer.
-    pub shadow: bool,
-}
-
-/// How far the picker looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picker {
-    /// Up to so many eligible endpoints all are compared: 1 to 100,000.
-    pub scan_limit: usize,
-    /// Beyond that, so many are sampled: 2 to 64.
-    pub samples: usize,
-    /// And so many of those last seen idle are added: 0 to 64.
-    pub idle: usize,
-}
-
-/// What holds for one cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClusterSettings {
-    /// Whether its requests are balanced.
-    pub enabled: bool,
-    /// How far the picker looks.
-    pub picker: Picker,
-    /// Its endpoints, where the configuration lists them.
-    pub given: Option<Vec<String>>,
-    /// Least share, in percent, of healthy hosts in the eligible priority: 0 to 100.
-    pub panic_threshold: f64,
-}
-
 /// A valid configuration. The default is what `{}` and an empty configuration mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -131,6 +47,13 @@ pub struct Config {
     pub discovery: Discovery,
     /// How much of it is in force.
     pub rollout: Rollout,
+    /// How the twin reports its server's load.
+    pub report: Reporting,
+    /// How servers are asked, and answer.
+    pub probe: Probing,
+    /// Whether this proxy is a gateway: names of ours are removed from what comes in and from what
+    /// goes out.
+    pub edge: bool,
     /// The top level's word on every cluster.
     everywhere: ClusterSettings,
     /// `discovery.static`, sorted by cluster.
@@ -152,6 +75,10 @@ struct Overrides {
     samples: Option<usize>,
     idle: Option<usize>,
     panic_threshold: Option<f64>,
+    reports: Option<bool>,
+    speed: Option<bool>,
+    failures: Option<bool>,
+    probe_mode: Option<ProbeMode>,
     /// One list for every cluster that matches.
     list: Option<Vec<String>>,
     /// Lists by cluster, sorted.
@@ -176,11 +103,24 @@ impl Default for Config {
                 learn_percent: 2.0,
             },
             rollout: Rollout { percent: 100.0, shadow: false },
+            report: Reporting::default(),
+            probe: Probing {
+                deadline_ms: 5,
+                fanout: 5,
+                budget: 1_000,
+                server_budget: 200,
+                cluster: None,
+                allow: Allow::default(),
+                header: "x-leastload-ask".to_owned(),
+            },
+            edge: false,
             everywhere: ClusterSettings {
                 enabled: true,
                 picker: Picker { scan_limit: 128, samples: 8, idle: 4 },
                 given: None,
                 panic_threshold: 0.0,
+                estimate: Estimate { reports: true, speed: true, failures: true },
+                probe_mode: ProbeMode::default(),
             },
             given: Vec::new(),
             exact: Vec::new(),
@@ -260,6 +200,10 @@ impl Overrides {
         set(&mut settings.picker.samples, self.samples);
         set(&mut settings.picker.idle, self.idle);
         set(&mut settings.panic_threshold, self.panic_threshold);
+        set(&mut settings.estimate.reports, self.reports);
+        set(&mut settings.estimate.speed, self.speed);
+        set(&mut settings.estimate.failures, self.failures);
+        set(&mut settings.probe_mode, self.probe_mode);
     }
 }
 

@@ -10,8 +10,9 @@ use super::fault::{Faults, echo, quoted};
 use super::reader::{Reader, Timing};
 use super::schema::{self, Field, duration};
 use super::{
-    Config, Given, LONGEST_ENDPOINT, MOST_BYTES, MOST_CLUSTERS, MOST_ENDPOINTS, MOST_METHODS,
-    Mechanism, Methods, Overrides, Role, Traffic, add, is_endpoint,
+    Allow, Audience, Config, Format, Given, LONGEST_ENDPOINT, MOST_BYTES, MOST_CLUSTERS,
+    MOST_ENDPOINTS, MOST_METHODS, Mechanism, Methods, Overrides, ProbeMode, Reporting, Role,
+    Traffic, add, is_endpoint,
 };
 use crate::Map;
 use crate::grpc;
@@ -90,9 +91,18 @@ impl Reader {
             "override" => reader.steering(value, config),
             "discovery" => reader.discovery(value, config),
             "rollout" => reader.rollout(value, config),
-            _ => reader.setting(field, value, schema::PICKER, &mut everywhere),
+            "report" => reader.reporting(value, &mut config.report),
+            "probe" => reader.probing(value, config, &mut everywhere),
+            "edge" => set(&mut config.edge, reader.boolean(field, value)),
+            _ => reader.setting(field, value, &mut everywhere),
         });
         everywhere.apply(&mut config.everywhere);
+        // Whichever of the two was given: a header cannot say both.
+        if config.probe.header == config.steering.header {
+            self.within("probe.header", |reader| {
+                reader.fault("another header than override.header", quoted(&config.probe.header));
+            });
+        }
     }
 
     fn steering(&mut self, value: &Value, config: &mut Config) {
@@ -114,12 +124,7 @@ impl Reader {
         let (mut interval, mut max_age) = (Timing::Absent, Timing::Absent);
         self.fields(value, schema::DISCOVERY, &mut |reader, field, value| match field.name {
             "static" => *given = reader.lists(field, value, "*"),
-            "admin_cluster" => {
-                let fits = |name: &str| name.is_empty() || is_name(name);
-                if let Some(name) = reader.text(field, value, &fits) {
-                    discovery.admin_cluster = (!name.is_empty()).then_some(name);
-                }
-            }
+            "admin_cluster" => reader.cluster_name(field, value, &mut discovery.admin_cluster),
             "interval" => interval = reader.duration(field, value),
             "max_age" => max_age = reader.duration(field, value),
             _ => set(&mut discovery.learn_percent, reader.number(field, value)),
@@ -150,6 +155,60 @@ impl Reader {
         });
     }
 
+    fn reporting(&mut self, value: &Value, report: &mut Reporting) {
+        self.fields(value, schema::REPORT, &mut |reader, field, value| match reader
+            .choice(field, value)
+        {
+            Some("all") => report.stamp = Audience::All,
+            Some("off") => report.stamp = Audience::Off,
+            Some("text") => report.format = Format::Text,
+            Some("json") => report.format = Format::Json,
+            _ => {}
+        });
+    }
+
+    fn probing(&mut self, value: &Value, config: &mut Config, everywhere: &mut Overrides) {
+        let probe = &mut config.probe;
+        self.fields(value, schema::PROBE, &mut |reader, field, value| match field.name {
+            "mode" => everywhere.probe_mode = reader.probe_mode(field, value),
+            "deadline" => {
+                if let Timing::Valid(ms) = reader.duration(field, value) {
+                    probe.deadline_ms = ms;
+                }
+            }
+            "fanout" => set(&mut probe.fanout, reader.whole(field, value)),
+            "budget" => set(&mut probe.budget, reader.rate(field, value)),
+            "server_budget" => set(&mut probe.server_budget, reader.rate(field, value)),
+            "cluster" => reader.cluster_name(field, value, &mut probe.cluster),
+            "allow" => {
+                if reader.choice(field, value) == Some("any") {
+                    probe.allow = Allow::Any;
+                }
+            }
+            _ => set(&mut probe.header, reader.text(field, value, &is_free_header)),
+        });
+    }
+
+    fn probe_mode(&mut self, field: &Field, value: &Value) -> Option<ProbeMode> {
+        self.choice(field, value).map(|word| match word {
+            "off" => ProbeMode::Off,
+            "always" => ProbeMode::Always,
+            _ => ProbeMode::Auto,
+        })
+    }
+
+    /// A whole number of probes a second.
+    fn rate(&mut self, field: &Field, value: &Value) -> Option<u32> {
+        self.whole(field, value).and_then(|rate| u32::try_from(rate).ok())
+    }
+
+    fn cluster_name(&mut self, field: &Field, value: &Value, to: &mut Option<String>) {
+        let fits = |name: &str| name.is_empty() || is_name(name);
+        if let Some(name) = self.text(field, value, &fits) {
+            *to = (!name.is_empty()).then_some(name);
+        }
+    }
+
     fn methods(&mut self, field: &Field, value: &Value, methods: &mut Methods) {
         self.entries(field, value, MOST_METHODS, &mut |reader, name, value| {
             let mut cost = Work::ONE;
@@ -178,7 +237,12 @@ impl Reader {
             let mut entry = Overrides::default();
             reader.fields(value, schema::CLUSTER, &mut |reader, field, value| match field.name {
                 "discovery" => reader.cluster_discovery(value, name, &mut entry),
-                _ => reader.setting(field, value, schema::CLUSTER_PICKER, &mut entry),
+                "probe" => {
+                    reader.fields(value, schema::CLUSTER_PROBE, &mut |reader, field, value| {
+                        entry.probe_mode = reader.probe_mode(field, value);
+                    });
+                }
+                _ => reader.setting(field, value, &mut entry),
             });
             match name.strip_suffix('*') {
                 _ if !is_name(name) => reader.fault(NAME, quoted(name)),
@@ -201,25 +265,21 @@ impl Reader {
     }
 
     /// What the top level and an entry of `clusters` have in common.
-    fn setting(
-        &mut self,
-        field: &Field,
-        value: &Value,
-        picker: &'static [Field],
-        to: &mut Overrides,
-    ) {
-        match field.name {
-            "enabled" => match value {
-                Value::Bool(enabled) => to.enabled = Some(*enabled),
-                _ => self.fault(&field.kind.expected(), echo(value)),
-            },
-            "panic_threshold" => to.panic_threshold = self.number(field, value),
-            _ => self.fields(value, picker, &mut |reader, field, value| match field.name {
-                "scan_limit" => to.scan_limit = reader.whole(field, value),
-                "samples" => to.samples = reader.whole(field, value),
-                _ => to.idle = reader.whole(field, value),
-            }),
-        }
+    fn setting(&mut self, field: &Field, value: &Value, to: &mut Overrides) {
+        let fields = match field.name {
+            "enabled" => return to.enabled = self.boolean(field, value),
+            "panic_threshold" => return to.panic_threshold = self.number(field, value),
+            "estimate" => schema::ESTIMATE,
+            _ => schema::PICKER,
+        };
+        self.fields(value, fields, &mut |reader, field, value| match field.name {
+            "reports" => to.reports = reader.boolean(field, value),
+            "speed" => to.speed = reader.boolean(field, value),
+            "failures" => to.failures = reader.boolean(field, value),
+            "scan_limit" => to.scan_limit = reader.whole(field, value),
+            "samples" => to.samples = reader.whole(field, value),
+            _ => to.idle = reader.whole(field, value),
+        });
     }
 
     /// A map from clusters to endpoints; `pattern` is what the clusters must match.

@@ -24,6 +24,10 @@ pub(super) enum Timing {
 
 /// The leaves: each returns what it read, or reports the fault.
 impl Reader {
+    pub(super) fn boolean(&mut self, field: &Field, value: &Value) -> Option<bool> {
+        self.checked(field, value, value.as_bool())
+    }
+
     pub(super) fn choice(&mut self, field: &Field, value: &Value) -> Option<&'static str> {
         let Kind::Choice(words) = field.kind else { return None };
         let word = value.as_str().and_then(|text| words.iter().find(|word| **word == text));

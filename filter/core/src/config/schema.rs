@@ -69,6 +69,14 @@ pub(super) const ROLES: &[&str] = &["auto", "outbound", "inbound"];
 pub(super) const TRAFFIC: &[&str] = &["grpc", "all"];
 /// The words of `mechanism` in `override`.
 pub(super) const MECHANISMS: &[&str] = &["stateful_session", "override_host"];
+/// The words of `mode` in `probe`.
+pub(super) const PROBE_MODES: &[&str] = &["off", "auto", "always"];
+/// The words of `stamp` in `report`.
+pub(super) const AUDIENCES: &[&str] = &["askers", "all", "off"];
+/// The words of `format` in `report`.
+pub(super) const FORMATS: &[&str] = &["bin", "text", "json"];
+/// The words of `allow` in `probe`.
+pub(super) const ALLOWED: &[&str] = &["mtls", "any"];
 
 pub(super) const TOP: &[Field] = &[
     field("role", Kind::Choice(ROLES), "\"auto\""),
@@ -81,6 +89,10 @@ pub(super) const TOP: &[Field] = &[
     field("discovery", Kind::Fields, "{}"),
     field("rollout", Kind::Fields, "{}"),
     field("picker", Kind::Fields, "{}"),
+    field("estimate", Kind::Fields, "{}"),
+    field("report", Kind::Fields, "{}"),
+    field("probe", Kind::Fields, "{}"),
+    field("edge", Kind::Bool, "false"),
 ];
 pub(super) const METHOD: &[Field] = &[field("cost", Kind::Number(0, 1000), "1")];
 pub(super) const OVERRIDE: &[Field] = &[
@@ -102,14 +114,43 @@ pub(super) const PICKER: &[Field] = &[
     field("samples", SAMPLES, "8"),
     field("idle", IDLE, "4"),
 ];
+pub(super) const ESTIMATE: &[Field] = &[
+    field("reports", Kind::Bool, "true"),
+    field("speed", Kind::Bool, "true"),
+    field("failures", Kind::Bool, "true"),
+];
+pub(super) const REPORT: &[Field] = &[
+    field("stamp", Kind::Choice(AUDIENCES), "\"askers\""),
+    field("format", Kind::Choice(FORMATS), "\"bin\""),
+];
+pub(super) const PROBE: &[Field] = &[
+    field("mode", Kind::Choice(PROBE_MODES), "\"auto\""),
+    field("deadline", Kind::Duration(1, 1000), "\"5ms\""),
+    field("fanout", Kind::Whole(1, 8), "5"),
+    field("budget", Kind::Whole(0, 100_000), "1000"),
+    field("server_budget", Kind::Whole(1, 100_000), "200"),
+    field("cluster", Kind::ClusterName, "\"\""),
+    field("allow", Kind::Choice(ALLOWED), "\"mtls\""),
+    field("header", Kind::Header, "\"x-leastload-ask\""),
+];
 pub(super) const CLUSTER: &[Field] = &[
     field("enabled", Kind::Bool, ""),
     field("panic_threshold", PERCENT, ""),
     field("picker", Kind::Fields, ""),
+    field("estimate", Kind::Fields, ""),
+    field("probe", Kind::Fields, ""),
     field("discovery", Kind::Fields, ""),
 ];
-pub(super) const CLUSTER_PICKER: &[Field] =
+/// The reader takes [`PICKER`] for it: the two differ in their defaults alone.
+const CLUSTER_PICKER: &[Field] =
     &[field("scan_limit", SCAN_LIMIT, ""), field("samples", SAMPLES, ""), field("idle", IDLE, "")];
+/// The reader takes [`ESTIMATE`] for it.
+const CLUSTER_ESTIMATE: &[Field] = &[
+    field("reports", Kind::Bool, ""),
+    field("speed", Kind::Bool, ""),
+    field("failures", Kind::Bool, ""),
+];
+pub(super) const CLUSTER_PROBE: &[Field] = &[field("mode", Kind::Choice(PROBE_MODES), "")];
 pub(super) const CLUSTER_DISCOVERY: &[Field] = &[field("static", Kind::Endpoints, "")];
 
 /// Every field there is, by section.
@@ -120,8 +161,13 @@ pub const FIELDS: &[Section] = &[
     Section { path: "discovery", fields: DISCOVERY },
     Section { path: "rollout", fields: ROLLOUT },
     Section { path: "picker", fields: PICKER },
+    Section { path: "estimate", fields: ESTIMATE },
+    Section { path: "report", fields: REPORT },
+    Section { path: "probe", fields: PROBE },
     Section { path: "clusters.*", fields: CLUSTER },
     Section { path: "clusters.*.picker", fields: CLUSTER_PICKER },
+    Section { path: "clusters.*.estimate", fields: CLUSTER_ESTIMATE },
+    Section { path: "clusters.*.probe", fields: CLUSTER_PROBE },
     Section { path: "clusters.*.discovery", fields: CLUSTER_DISCOVERY },
 ];
 

@@ -64,10 +64,10 @@ fn nothing_said_means_the_defaults() {
 fn every_field_is_read() {
     for (path, field) in each_field() {
         let other = match field.kind {
-            Kind::Bool => json!(false),
+            Kind::Bool => json!(field.default == "false"),
             Kind::Choice(words) => json!(words.last()),
             Kind::Whole(_, max) | Kind::Number(_, max) => json!(max - 1),
-            Kind::Duration(..) => json!("30s"),
+            Kind::Duration(_, max) => json!(format!("{}ms", max / 2)),
             Kind::Header => json!("x-other"),
             Kind::ClusterName => json!("other"),
             Kind::Fields => continue,
@@ -144,7 +144,9 @@ fn values() {
             enabled: false,
             picker: Picker { scan_limit: 1, samples: 64, idle: 0 },
             given: None,
-            panic_threshold: 12.5
+            panic_threshold: 12.5,
+            estimate: Estimate { reports: true, speed: true, failures: true },
+            probe_mode: ProbeMode::Auto,
         }
     );
 }

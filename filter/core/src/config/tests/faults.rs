@@ -24,7 +24,7 @@ fn all_faults_are_told_at_once() {
     let mut expected = vec![
         r#"role: expected one of "auto", "outbound", "inbound", got "both""#.to_owned(),
         "foo: unknown field, expected one of role, enabled, traffic, panic_threshold, methods, \
-         clusters, override, discovery, rollout, picker"
+         clusters, override, discovery, rollout, picker, estimate, report, probe, edge"
             .to_owned(),
         r#"discovery.interval: expected a duration between 100ms and 1h, got "0s""#.to_owned(),
         "discovery.statics: unknown field, expected one of static, admin_cluster, interval, \
@@ -35,7 +35,7 @@ fn all_faults_are_told_at_once() {
         r#"discovery.static["c"][2]: expected each endpoint once, got "a:1""#.to_owned(),
         r#"discovery.static["d"]: expected a list of endpoints, got an object"#.to_owned(),
         r#"clusters["a*"].enabled: expected a boolean, got 3"#.to_owned(),
-        r#"clusters["a*"].traffic: unknown field, expected one of enabled, panic_threshold, picker, discovery"#
+        r#"clusters["a*"].traffic: unknown field, expected one of enabled, panic_threshold, picker, estimate, probe, discovery"#
             .to_owned(),
         r#"clusters["a*"].discovery.static["b"]: expected a cluster that "a*" matches, got "b""#
             .to_owned(),
