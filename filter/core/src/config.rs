@@ -31,6 +31,8 @@ pub const MOST_CLUSTERS: usize = 10_000;
 pub const MOST_ENDPOINTS: usize = 20_000;
 /// Longest endpoint, in bytes.
 pub const LONGEST_ENDPOINT: usize = 255;
+/// The ask header where none is given.
+const ASK_HEADER: &str = "x-leastload-ask";
 
 /// A valid configuration. The default is what `{}` and an empty configuration mean.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +113,7 @@ impl Default for Config {
                 server_budget: 200,
                 cluster: None,
                 allow: Allow::default(),
-                header: "x-leastload-ask".to_owned(),
+                header: ASK_HEADER.to_owned(),
             },
             edge: false,
             everywhere: ClusterSettings {

@@ -38,9 +38,15 @@ fn within_documented_ranges(config: &Config) {
     assert!(discovery.admin_cluster.as_ref().is_none_or(|name| !name.is_empty()));
     assert!((0.0..=100.0).contains(&config.rollout.percent));
     assert!(config.steering.spares <= 8);
-    let header = &config.steering.header;
-    assert!(!header.is_empty() && !header.starts_with(':') && !header.starts_with("grpc-"));
-    assert!(!header.bytes().any(|byte| byte.is_ascii_uppercase() || byte <= b' '));
+    for header in [&config.steering.header, &config.probe.header] {
+        assert!(!header.is_empty() && !header.starts_with(':') && !header.starts_with("grpc-"));
+        assert!(!header.bytes().any(|byte| byte.is_ascii_uppercase() || byte <= b' '));
+    }
+    assert_ne!(config.steering.header, config.probe.header);
+    let probe = &config.probe;
+    assert!((1..=1_000).contains(&probe.deadline_ms) && (1..=8).contains(&probe.fanout));
+    assert!(probe.budget <= 100_000 && (1..=100_000).contains(&probe.server_budget));
+    assert!(probe.cluster.as_ref().is_none_or(|name| !name.is_empty()));
     assert!(matches!(
         config.steering.mechanism,
         Mechanism::StatefulSession | Mechanism::OverrideHost

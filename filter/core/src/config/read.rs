@@ -10,9 +10,9 @@ use super::fault::{Faults, echo, quoted};
 use super::reader::{Reader, Timing};
 use super::schema::{self, Field, duration};
 use super::{
-    Allow, Audience, Config, Format, Given, LONGEST_ENDPOINT, MOST_BYTES, MOST_CLUSTERS,
-    MOST_ENDPOINTS, MOST_METHODS, Mechanism, Methods, Overrides, ProbeMode, Reporting, Role,
-    Traffic, add, is_endpoint,
+    ASK_HEADER, Allow, Audience, Config, Format, Given, LONGEST_ENDPOINT, MOST_BYTES,
+    MOST_CLUSTERS, MOST_ENDPOINTS, MOST_METHODS, Mechanism, Methods, Overrides, ProbeMode,
+    Reporting, Role, Traffic, add, is_endpoint,
 };
 use crate::Map;
 use crate::grpc;
@@ -97,11 +97,14 @@ impl Reader {
             _ => reader.setting(field, value, &mut everywhere),
         });
         everywhere.apply(&mut config.everywhere);
-        // Whichever of the two was given: a header cannot say both.
-        if config.probe.header == config.steering.header {
-            self.within("probe.header", |reader| {
-                reader.fault("another header than override.header", quoted(&config.probe.header));
-            });
+        let header = &config.probe.header;
+        if *header == config.steering.header {
+            // Where one is the other's default, the one that was given is at fault.
+            let (at, expected) = match header.as_str() {
+                ASK_HEADER => ("override.header", "another header than probe.header"),
+                _ => ("probe.header", "another header than override.header"),
+            };
+            self.within(at, |reader| reader.fault(expected, quoted(header)));
         }
     }
 

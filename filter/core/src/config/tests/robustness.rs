@@ -10,8 +10,21 @@ fn any_json() -> impl Strategy<Value = Value> {
         .map(|(_, field)| field.name.to_owned())
         .chain(["/a.B/C", "/a.B/*", "c*", "c", "*", "", "é\n"].map(ToOwned::to_owned))
         .collect();
-    let words =
-        vec!["auto", "all", "shadow", "1s", "1.5h", "override_host", "a:1", "", "x-y", "١s"];
+    let words = vec![
+        "auto",
+        "all",
+        "shadow",
+        "1s",
+        "1.5h",
+        "override_host",
+        "off",
+        "always",
+        "5ms",
+        "a:1",
+        "",
+        "x-y",
+        "١s",
+    ];
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -38,6 +51,9 @@ fn check(bytes: &[u8]) {
                 let settings = config.cluster(name);
                 assert!(settings.picker.samples >= 2 && settings.picker.scan_limit >= 1);
             }
+            assert!((1..=1000).contains(&config.probe.deadline_ms));
+            assert!((1..=8).contains(&config.probe.fanout) && config.probe.server_budget >= 1);
+            assert!(config.probe.header != config.steering.header);
             assert!(config.discovery.max_age_ms >= config.discovery.interval_ms);
             assert!(config.static_clusters().all(|name| config.cluster(name).given.is_some()));
             config.methods.cost("/a.B/C");
