@@ -38,27 +38,29 @@ impl Reader {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
         reason = "checked to be whole and within a range that is small"
     )]
     pub(super) fn whole(&mut self, field: &Field, value: &Value) -> Option<usize> {
         let Kind::Whole(min, max) = field.kind else { return None };
-        let fits =
-            |number: &f64| number.fract() == 0.0 && (min as f64..=max as f64).contains(number);
+        let fits = |number: &f64| {
+            number.fract() == 0.0 && (f64::from(min)..=f64::from(max)).contains(number)
+        };
         let number = value.as_f64().filter(fits).map(|number| number as usize);
         self.checked(field, value, number)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "the ends of the ranges are small")]
     pub(super) fn number(&mut self, field: &Field, value: &Value) -> Option<f64> {
         let Kind::Number(min, max) = field.kind else { return None };
-        let fits = |number: &f64| (min as f64..=max as f64).contains(number);
+        let fits = |number: &f64| (f64::from(min)..=f64::from(max)).contains(number);
         self.checked(field, value, value.as_f64().filter(fits))
     }
 
     pub(super) fn duration(&mut self, field: &Field, value: &Value) -> Timing {
         let Kind::Duration(min, max) = field.kind else { return Timing::Absent };
-        let ms = value.as_str().and_then(milliseconds).filter(|ms| (min..=max).contains(ms));
+        let ms = value
+            .as_str()
+            .and_then(milliseconds)
+            .filter(|ms| (min.into()..=max.into()).contains(ms));
         self.checked(field, value, ms).map_or(Timing::Faulty, Timing::Valid)
     }
 

@@ -9,11 +9,11 @@ pub enum Kind {
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A whole number, both ends included.
-    Whole(u64, u64),
+    Whole(u32, u32),
     /// Any number, both ends included.
-    Number(u64, u64),
+    Number(u32, u32),
     /// A duration, both ends in ms and included.
-    Duration(u64, u64),
+    Duration(u32, u32),
     /// An HTTP header's name.
     Header,
     /// A cluster's name, or nothing.
@@ -58,8 +58,8 @@ const PERCENT: Kind = Kind::Number(0, 100);
 const SCAN_LIMIT: Kind = Kind::Whole(1, 100_000);
 const SAMPLES: Kind = Kind::Whole(2, 64);
 const IDLE: Kind = Kind::Whole(0, 64);
-const MINUTE: u64 = 60_000;
-const HOUR: u64 = 60 * MINUTE;
+const MINUTE: u32 = 60_000;
+const HOUR: u32 = 60 * MINUTE;
 
 /// The words of `mode` in `rollout`.
 pub(super) const MODES: &[&str] = &["enforce", "shadow"];
@@ -184,7 +184,8 @@ impl Kind {
             Self::Whole(min, max) => format!("a whole number from {min} to {max}"),
             Self::Number(min, max) => format!("a number from {min} to {max}"),
             Self::Duration(min, max) => {
-                format!("a duration between {} and {}", duration(min), duration(max))
+                let ends = (duration(min.into()), duration(max.into()));
+                format!("a duration between {} and {}", ends.0, ends.1)
             }
             Self::Header => {
                 "a lower-case HTTP header name with no meaning of its own to HTTP, gRPC or Envoy"
@@ -212,7 +213,7 @@ pub(super) fn list(text: &mut String, words: impl Iterator<Item = String>) {
 
 /// `ms` in the largest unit that gives a whole number.
 pub(super) fn duration(ms: u64) -> String {
-    let units = [(HOUR, "h"), (MINUTE, "m"), (1000, "s")];
+    let units = [(u64::from(HOUR), "h"), (MINUTE.into(), "m"), (1000, "s")];
     let fitting = units.into_iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
     let (unit, suffix) = fitting.unwrap_or((1, "ms"));
     format!("{}{suffix}", ms / unit)
@@ -226,8 +227,8 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     let unit = match suffix {
         "ms" => 1,
         "s" => 1000,
-        "m" => MINUTE,
-        "h" => HOUR,
+        "m" => MINUTE.into(),
+        "h" => HOUR.into(),
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
