@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         OnceLock,
@@ -15,6 +15,7 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
+    time::{clock_getcpuclockid, clock_gettime},
     unistd::Pid,
 };
 
@@ -109,8 +110,7 @@ impl Process {
         self.kill();
     }
 
-    /// CPU time used so far by all of its threads, user and system. In clock ticks of usually
-    /// 10 ms.
+    /// CPU time used so far by all of its threads, user and system.
     ///
     /// # Errors
     /// When the process has ended.
@@ -119,20 +119,16 @@ impl Process {
     }
 }
 
-/// CPU time that a process used so far, all its threads, user and system. In clock ticks of usually
-/// 10 ms.
+/// CPU time that a process used so far, all its threads, user and system, to the nanosecond: many
+/// processes that each use little would drown in the rounding of `/proc/PID/stat`.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
-    let path = PathBuf::from(format!("/proc/{pid}/stat"));
-    let stat =
-        std::fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
-    // The second field is the program's name in parentheses and may hold blanks; utime and stime
-    // are the 14th and 15th field.
-    let fields = stat.rsplit(") ").next().into_iter().flat_map(|rest| rest.split(' '));
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Ok(ticks_to_time(ticks))
+    clock_getcpuclockid(Pid::from_raw(pid as i32))
+        .and_then(clock_gettime)
+        .map(Duration::from)
+        .map_err(|errno| Error::Io(format!("read the CPU time of process {pid}"), errno.into()))
 }
 
 /// The kernel's clock ticks as time.

@@ -10,6 +10,7 @@ use leastload_fleet::{
     rows::{self, Pattern, Spec, servers, table},
     server::{ServiceTime, service_time::parse_duration},
 };
+use serde_json::Value;
 
 /// Real gRPC servers behind many real Envoys: the same seeded calls through each policy.
 #[derive(Parser)]
@@ -17,8 +18,9 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// What to measure at each load: POLICY[@PROXIES][:LOAD]. POLICY is `round_robin`,
-    /// `least_request`, `full_scan` or `leastload`; @1 goes through one proxy instead of all;
-    /// :0.8 leaves the row out at higher loads.
+    /// `least_request`, `full_scan`, `leastload`, `leastload_without_twins` (the module in the
+    /// proxies alone) or one of these two with `-NAME` of a variant; @1 goes through one proxy
+    /// instead of all; :0.8 leaves the row out at higher loads.
     #[arg(long, value_delimiter = ',', default_value = Spec::ROWS)]
     rows: Vec<Pattern>,
     /// Envoys; each call goes through any of them.
@@ -27,6 +29,19 @@ struct Arguments {
     /// Servers.
     #[arg(long, default_value_t = 20)]
     servers: usize,
+    /// No Envoys before the servers, in no row: proxies reach the servers themselves.
+    #[arg(long)]
+    no_twins: bool,
+    /// Plugin configuration of the proxies in leastload rows, merged over the defaults.
+    #[arg(long, value_parser = json, value_name = "JSON", default_value = "{}")]
+    config: Value,
+    /// Plugin configuration of the Envoys before the servers in leastload rows, merged likewise.
+    #[arg(long, value_parser = json, value_name = "JSON", default_value = "{}")]
+    twin_config: Value,
+    /// Plugin configuration of the rows `leastload-NAME` and `leastload_without_twins-NAME`, merged
+    /// over --config; what it has under "twin" goes over --twin-config. May be given many times.
+    #[arg(long = "variant", value_parser = variant, value_name = "NAME=JSON")]
+    variants: Vec<(String, Value)>,
     /// Calls a server works on at once.
     #[arg(long, default_value_t = 4)]
     slots: usize,
@@ -118,6 +133,10 @@ fn spec(arguments: &Arguments) -> Spec {
         patterns: arguments.rows.clone(),
         proxies: arguments.proxies,
         servers: arguments.servers,
+        twins: !arguments.no_twins,
+        config: arguments.config.clone(),
+        twin_config: arguments.twin_config.clone(),
+        variants: arguments.variants.iter().cloned().collect(),
         slots: arguments.slots,
         slow_every: arguments.slow_every,
         slow_speed: arguments.slow_speed,
@@ -131,6 +150,15 @@ fn spec(arguments: &Arguments) -> Spec {
         envoy: arguments.envoy_version.clone(),
         module: arguments.module.clone(),
     }
+}
+
+fn json(text: &str) -> std::result::Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn variant(text: &str) -> std::result::Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=JSON")?;
+    Ok((name.to_owned(), json(value)?))
 }
 
 /// A reader that has seen enough (`| head`) is no error.

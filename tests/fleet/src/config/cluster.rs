@@ -66,6 +66,8 @@ pub struct Cluster {
     pub steered: bool,
     /// Whether hosts come from a file and can change ([`crate::envoy::Envoy::set_endpoints`]).
     pub from_file: bool,
+    /// Whether each request names its host: see [`Cluster::original_dst`].
+    pub original_dst: bool,
     /// `connect_timeout`.
     pub connect_timeout: String,
     /// Active health checks, e.g. [`grpc_health_check`].
@@ -87,11 +89,24 @@ impl Cluster {
             lb_policy: "ROUND_ROBIN".into(),
             steered: true,
             from_file: false,
+            original_dst: false,
             connect_timeout: "1s".into(),
             health_checks: Vec::new(),
             outlier_detection: None,
             circuit_breakers: None,
             extra: Value::Null,
+        }
+    }
+
+    /// A cluster without hosts of its own: a request goes where its header
+    /// `x-envoy-original-dst-host` says.
+    pub fn original_dst(name: &str) -> Self {
+        let hosts: [Endpoint; 0] = [];
+        Self {
+            original_dst: true,
+            steered: false,
+            lb_policy: "CLUSTER_PROVIDED".into(),
+            ..Self::new(name, hosts)
         }
     }
 
@@ -123,7 +138,10 @@ impl Cluster {
                 "explicit_http_config": {"http2_protocol_options": {}},
             }},
         });
-        if self.from_file {
+        if self.original_dst {
+            cluster["type"] = json!("ORIGINAL_DST");
+            cluster["original_dst_lb_config"] = json!({"use_http_header": true});
+        } else if self.from_file {
             cluster["type"] = json!("EDS");
             cluster["eds_cluster_config"] =
                 json!({"eds_config": from_file(&place.endpoints(&self.name))});

@@ -64,7 +64,8 @@ impl Mechanism {
     }
 }
 
-/// A cluster's `load_balancing_policy`: the host in the metadata, else Envoy's own `fallback`.
+/// A cluster's `load_balancing_policy`: the host in the metadata (a request that came through the
+/// listener), in the header (a call that the filter makes itself), else Envoy's own `fallback`.
 pub(crate) fn override_host_policy(fallback: &str) -> Value {
     let (name, message) = match fallback {
         "LEAST_REQUEST" => ("least_request", "least_request.v3.LeastRequest"),
@@ -79,7 +80,10 @@ pub(crate) fn override_host_policy(fallback: &str) -> Value {
         "name": "envoy.load_balancing_policies.override_host",
         "typed_config": {
             "@type": extension("load_balancing_policies.override_host.v3.OverrideHost"),
-            "override_host_sources": [{"metadata": {"key": NAMESPACE, "path": [{"key": KEY}]}}],
+            "override_host_sources": [
+                {"metadata": {"key": NAMESPACE, "path": [{"key": KEY}]}},
+                {"header": OVERRIDE_HEADER},
+            ],
             "fallback_policy": {"policies": [fallback]},
         },
     }}]})

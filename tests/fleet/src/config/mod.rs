@@ -26,6 +26,7 @@ mod filters;
 mod listener;
 
 pub use cluster::{Cluster, Endpoint, grpc_health_check};
+pub(crate) use filters::override_host_policy;
 pub use filters::{Mechanism, Wasm};
 pub use listener::{Http, Kind, Listener, Route};
 

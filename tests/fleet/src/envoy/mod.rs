@@ -286,7 +286,7 @@ impl Envoy {
         &mut self.process
     }
 
-    /// CPU time used so far, in clock ticks of usually 10 ms.
+    /// CPU time used so far.
     ///
     /// # Errors
     /// When it has ended.

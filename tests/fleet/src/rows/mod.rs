@@ -15,25 +15,32 @@ use crate::{
     load::{self, Bound, LoadSpec, Spread},
 };
 
+pub mod arm;
+pub mod envoys;
 pub mod proxies;
 pub mod result;
 pub mod servers;
 pub mod spec;
 pub mod table;
+pub mod twins;
 pub mod usage;
 
-pub use spec::{Pattern, Policy, Row, Spec};
+pub use arm::{Arm, Pattern, Policy, Row, Twins};
+pub use spec::Spec;
 
 use crate::serving::Servers;
-use proxies::Proxies;
-use result::{Outcome, Round, RowResult, Settings, VERSION};
-use usage::Usage;
+use proxies::{Proxies, Tally};
+use result::{Counted, Idle, Outcome, Round, RowResult, Settings, VERSION};
+use usage::{Envoys, Usage};
 
 /// Time for calls that are still waiting when the last one was sent, beside that of sending: what
 /// overload heaped up must be answered too.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Before the first round, leastload is sent calls for so long, to learn who is there.
 const LEARNING: Duration = Duration::from_secs(3);
+
+/// For so long it is looked how much CPU time the Envoys use without calls.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// Share of the machine that other programs may use while a row is measured.
 const OTHERS: f64 = 0.10;
@@ -49,35 +56,43 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
     let begin = Instant::now();
     let say = |line: String| progress(&format!("[{:>3} s] {line}", begin.elapsed().as_secs()));
     let servers = servers::start(program, spec.slots, &spec.speeds())?;
-    let proxies = Proxies::start(spec, servers.addresses()).await?;
+    let twins = twins::Twins::start(spec, servers.addresses()).await?;
+    let proxies = Proxies::start(spec, &twins).await?;
     say(format!(
-        "{} Envoys, {} gRPC servers of {} slots; together they can do {:.0} calls a second of {}",
+        "{} Envoys, {} gRPC servers of {} slots{}; together they can do {:.0} calls a second of {}",
         spec.proxies,
         spec.servers,
         spec.slots,
+        if spec.twins { " with an Envoy before each" } else { "" },
         spec.capacity(),
         spec.work
     ));
-    let bench = Bench { spec, servers, proxies };
+    let bench = Bench { spec, servers, twins, proxies };
     bench.learn().await?;
+    let before = bench.usage(spec.proxies)?;
+    sleep(IDLE).await;
+    let idle = Idle::new(bench.usage(spec.proxies)?.since(&before));
     let mut patience = spec.patience;
     let rows = spec.rows();
     let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); rows.len()];
     for number in 0..spec.rounds {
         for (row, done) in rows.iter().zip(&mut rounds) {
-            let round = bench.measure_in_quiet(*row, spec.seed + number, &mut patience).await?;
+            let round = bench.measure_in_quiet(row, spec.seed + number, &mut patience).await?;
             say(format!(
                 "round {} of {}, load {}, {} x {}: {} calls, {} errors, p50 {:.1} ms, p99 {:.1} ms; \
-                 machine {:.0} % busy, {:.0} % by others",
+                 CPU by call {:.1} us in proxies, {:.1} us in twins; {:.2} probes; machine {:.0} % busy, {:.0} % by others",
                 number + 1,
                 spec.rounds,
                 row.load,
                 row.proxies,
-                row.policy.name(),
+                row.arm.name(),
                 round.calls,
                 round.errors,
                 round.p50_ms,
                 round.p99_ms,
+                round.proxies_us,
+                round.twins_us,
+                round.probes,
                 round.machine_busy * 100.0,
                 round.others_busy * 100.0
             ));
@@ -85,28 +100,25 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
         }
     }
     let results = rows.into_iter().zip(rounds);
-    let rows = results.map(|(row, rounds)| RowResult::new(row, bench.rate(row), rounds)).collect();
-    Ok(Outcome { version: VERSION, spec: Settings::new(spec), rows })
+    let rows = results.map(|(row, rounds)| RowResult::new(spec, &row, rounds)).collect();
+    Ok(Outcome { version: VERSION, spec: Settings::new(spec, idle), rows })
 }
 
 struct Bench<'a> {
     spec: &'a Spec,
     servers: Servers,
+    twins: twins::Twins,
     proxies: Proxies,
 }
 
 impl Bench<'_> {
-    fn rate(&self, row: Row) -> f64 {
-        row.load * self.spec.capacity()
-    }
-
-    fn load(&self, row: Row, seed: u64) -> Result<LoadSpec> {
+    fn load(&self, row: &Row, seed: u64) -> Result<LoadSpec> {
         let time = self.spec.warm_up + self.spec.measured;
         Ok(LoadSpec {
-            uris: self.proxies.uris(row.policy, row.proxies)?,
+            uris: self.proxies.uris(&row.arm, row.proxies)?,
             connections: 1,
             spread: Spread::Random,
-            rate: self.rate(row),
+            rate: self.spec.rate(row),
             bound: Bound::Time(time),
             warm_up: self.spec.warm_up,
             work: Some(self.spec.work),
@@ -118,27 +130,28 @@ impl Bench<'_> {
 
     /// A little load through every proxy's leastload, so that the first round is as the others.
     async fn learn(&self) -> Result<()> {
-        if !self.spec.policies().contains(&Policy::Leastload) {
-            return Ok(());
+        for arm in self.spec.arms().into_iter().filter(Arm::steers) {
+            let row = Row { arm, proxies: self.spec.proxies, load: 0.1 };
+            let load =
+                LoadSpec { bound: Bound::Time(LEARNING), ..self.load(&row, self.spec.seed)? };
+            load::run(load).await?;
         }
-        let row = Row { policy: Policy::Leastload, proxies: self.spec.proxies, load: 0.1 };
-        let load = LoadSpec { bound: Bound::Time(LEARNING), ..self.load(row, self.spec.seed)? };
-        load::run(load).await.map(drop)
+        Ok(())
     }
 
     /// Measures, and again as long as others disturb it and `patience` is left.
     async fn measure_in_quiet(
         &self,
-        row: Row,
+        row: &Row,
         seed: u64,
         patience: &mut Duration,
     ) -> Result<Round> {
         loop {
             let begin = Instant::now();
-            let mut before = self.usage()?;
+            let mut before = self.usage(row.proxies)?;
             while begin.elapsed() < *patience {
                 sleep(Duration::from_secs(1)).await;
-                let now = self.usage()?;
+                let now = self.usage(row.proxies)?;
                 if now.since(&before).others() <= OTHERS {
                     break;
                 }
@@ -154,28 +167,42 @@ impl Bench<'_> {
         }
     }
 
-    async fn measure(&self, row: Row, seed: u64) -> Result<Round> {
-        let steers = row.policy == Policy::Leastload;
-        let steered = if steers { self.proxies.steered(row.proxies).await? } else { 0 };
+    async fn measure(&self, row: &Row, seed: u64) -> Result<Round> {
+        let earlier = self.tally(row).await?;
         let spec = self.load(row, seed)?;
         let total = load::plan::Plan::new(&spec).count();
         let start = Instant::now();
         let load = load::in_own_thread(spec);
         sleep(self.spec.warm_up).await;
-        let before = self.usage()?;
+        let before = self.usage(row.proxies)?;
         sleep_until(start + self.spec.warm_up + self.spec.measured).await;
-        let busy = self.usage()?.since(&before);
+        let busy = self.usage(row.proxies)?.since(&before);
         let load = load.await.map_err(|_| Error::Child("the load client died".into()))??;
-        let steered = if steers {
-            let now = self.proxies.steered(row.proxies).await?;
-            Some((now - steered) as f64 / total.max(1) as f64)
-        } else {
-            None
-        };
-        Ok(Round::new(seed, &load, busy, steered))
+        let now = self.tally(row).await?;
+        let counted = earlier.zip(now).map(|(earlier, now)| {
+            let by_call = |count: i64| count as f64 / total.max(1) as f64;
+            Counted {
+                steered: by_call(now.steered - earlier.steered),
+                probes: by_call(now.probes - earlier.probes),
+            }
+        });
+        Ok(Round::new(seed, &load, busy, counted))
     }
 
-    fn usage(&self) -> Result<Usage> {
-        Usage::now(self.servers.process().cpu_time()?, self.proxies.cpu_time()?)
+    async fn tally(&self, row: &Row) -> Result<Option<Tally>> {
+        if !row.arm.steers() {
+            return Ok(None);
+        }
+        self.proxies.tally(row.proxies).await.map(Some)
+    }
+
+    /// CPU time until now; of the proxies, `serving` have the row's calls.
+    fn usage(&self, serving: usize) -> Result<Usage> {
+        let envoys = Envoys {
+            proxies: self.proxies.cpu_time(self.spec.proxies)?,
+            serving: self.proxies.cpu_time(serving)?,
+            twins: self.twins.cpu_time()?,
+        };
+        Usage::now(self.servers.process().cpu_time()?, envoys)
     }
 }

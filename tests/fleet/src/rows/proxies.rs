@@ -1,23 +1,45 @@
-//! The Envoys: each has a listener and a cluster for every policy, so that all rows go through the
-//! same processes and differ in the policy alone.
+//! The proxies: each has a listener and a cluster for every arm, so that all rows go through the
+//! same processes and differ in the arm alone.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::{Policy, Spec};
+use super::{Arm, Policy, Spec, envoys, spec::PROBE_CLUSTER, twins};
 use crate::{
-    Error, Result,
-    config::{Cluster, EnvoyConfig, Listener, Mechanism, OVERRIDE_HEADER, Wasm},
-    envoy::{Envoy, Options},
+    Result,
+    config::{
+        Cluster, EnvoyConfig, Listener, Mechanism, OVERRIDE_HEADER, Wasm, override_host_policy,
+    },
+    envoy::Envoy,
 };
 
-/// Envoys started at a time: more would only wait for each other.
-const STARTED_AT_ONCE: usize = 8;
-/// Above any number of requests, connections and streams here: limits would turn overload into
-/// refusals and hide it.
-const NO_LIMIT: u32 = 1_000_000;
+/// How long an idle connection for probes is kept, so that the next one need not wait for another.
+const PROBE_CONNECTIONS: &str = "60s";
+
+/// What the module counted, over several proxies.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Calls for which it named a server and that server was used.
+    pub steered: i64,
+    /// Questions it asked servers.
+    pub probes: i64,
+}
+
+impl Tally {
+    /// Adds a counter by its name in the admin interface.
+    fn add(&mut self, name: &str, value: i64) {
+        // Labels stand before the name, or after it where Envoy took them out as tags.
+        let is = |metric: &str| name.split(['.', ';']).any(|part| part == metric);
+        if is("leastload_picks") && name.contains("=override;") {
+            self.steered += value;
+        } else if is("leastload_overrides_refused") {
+            self.steered -= value;
+        } else if is("leastload_probes") {
+            self.probes += value;
+        }
+    }
+}
 
 /// The running Envoys; end on drop.
 #[derive(Debug)]
@@ -28,94 +50,84 @@ impl Proxies {
     ///
     /// # Errors
     /// When one does not start.
-    pub async fn start(spec: &Spec, servers: &[SocketAddr]) -> Result<Self> {
-        let config = Arc::new(config(&spec.policies(), &spec.module, servers));
-        let options = Options::version(&spec.envoy).workers(1);
-        // The first alone: it may have to be fetched.
-        let mut envoys = vec![Envoy::start(&config, &options).await?];
-        let few = Arc::new(Semaphore::new(STARTED_AT_ONCE));
-        let mut starting = JoinSet::new();
-        for _ in 1..spec.proxies {
-            let (config, options, few) = (Arc::clone(&config), options.clone(), Arc::clone(&few));
-            starting.spawn(async move {
-                let _one_of_few = few.acquire_owned().await;
-                Envoy::start(&config, &options).await
-            });
-        }
-        while let Some(started) = starting.join_next().await {
-            envoys.push(started.map_err(|error| Error::Child(error.to_string()))??);
-        }
-        Ok(Self(envoys))
+    pub async fn start(spec: &Spec, twins: &twins::Twins) -> Result<Self> {
+        let config = Arc::new(config(spec, |arm| twins.addresses(spec, arm))?);
+        envoys::start(vec![config; spec.proxies], &spec.envoy).await.map(Self)
     }
 
-    /// Where the first `count` of them take calls for this policy.
+    /// Where the first `count` of them take calls for this arm.
     ///
     /// # Errors
-    /// When the policy was not asked for at the start.
-    pub fn uris(&self, policy: Policy, count: usize) -> Result<Vec<String>> {
-        self.0.iter().take(count).map(|envoy| envoy.uri(policy.key())).collect()
+    /// When the arm was not asked for at the start.
+    pub fn uris(&self, arm: &Arm, count: usize) -> Result<Vec<String>> {
+        self.0.iter().take(count).map(|envoy| envoy.uri(&arm.key())).collect()
     }
 
-    /// CPU time that all used so far.
+    /// CPU time that the first `count` of them used so far.
     ///
     /// # Errors
     /// When one has ended.
-    pub fn cpu_time(&self) -> Result<Duration> {
-        self.0.iter().map(Envoy::cpu_time).sum()
+    pub fn cpu_time(&self, count: usize) -> Result<Duration> {
+        envoys::cpu_time(self.0.get(..count).unwrap_or(&self.0))
     }
 
-    /// Calls for which leastload named a server and that server was used, in the first `count`.
+    /// What the module counted in the first `count`.
     ///
     /// # Errors
     /// When an admin interface does not answer.
-    pub async fn steered(&self, count: usize) -> Result<i64> {
-        let mut sum = 0;
+    pub async fn tally(&self, count: usize) -> Result<Tally> {
+        let mut tally = Tally::default();
         for envoy in self.0.iter().take(count) {
-            for (name, value) in envoy.admin().stats("leastload_(picks|overrides_refused)").await? {
-                if name.contains("picks") && name.contains("=override;") {
-                    sum += value;
-                } else if name.contains("overrides_refused") {
-                    sum -= value;
-                }
+            let stats = envoy.admin().stats("leastload_(picks|overrides_refused|probes)").await?;
+            for (name, value) in stats {
+                tally.add(&name, value);
             }
         }
-        Ok(sum)
+        Ok(tally)
     }
 }
 
-fn config(policies: &[Policy], module: &Path, servers: &[SocketAddr]) -> EnvoyConfig {
-    EnvoyConfig::new(
-        policies.iter().map(|policy| listener(*policy, module)),
-        policies.iter().map(|policy| cluster(*policy, servers)),
-    )
+fn config(spec: &Spec, servers: impl Fn(&Arm) -> Result<Vec<SocketAddr>>) -> Result<EnvoyConfig> {
+    let arms = spec.arms();
+    let mut clusters = Vec::new();
+    for arm in &arms {
+        clusters.push(cluster(spec, arm, servers(arm)?));
+    }
+    if arms.iter().any(Arm::steers) {
+        let probes = Cluster::original_dst(PROBE_CLUSTER);
+        let extra = json!({"cleanup_interval": PROBE_CONNECTIONS});
+        clusters.push(envoys::without_limits(probes, &extra));
+    }
+    Ok(EnvoyConfig::new(arms.iter().map(|arm| listener(spec, arm)), clusters))
 }
 
-fn listener(policy: Policy, module: &Path) -> Listener {
-    Listener::http(policy.key(), policy.key()).with_http(|http| {
-        http.extra = json!({"http2_protocol_options": {"max_concurrent_streams": NO_LIMIT}});
-        if policy == Policy::Leastload {
-            http.wasm = Some(Wasm::new(module));
+fn listener(spec: &Spec, arm: &Arm) -> Listener {
+    envoys::listener(&arm.key()).with_http(|http| {
+        if arm.steers() {
+            let wasm = Wasm::new(&spec.module).configuration(spec.configuration(arm));
+            http.wasm = Some(Wasm { name: arm.key(), ..wasm });
             // In this listener alone, where EnvoyConfig::mechanism would put it into all.
-            http.filters_after.extend(Mechanism::StatefulSession.filter());
-            http.extra["route_config"] = json!({"request_headers_to_remove": [OVERRIDE_HEADER]});
+            let mechanism = spec.mechanism(arm);
+            http.filters_after.extend(mechanism.filter());
+            if mechanism == Mechanism::StatefulSession {
+                http.extra["route_config"] =
+                    json!({"request_headers_to_remove": [OVERRIDE_HEADER]});
+            }
         }
     })
 }
 
-fn cluster(policy: Policy, servers: &[SocketAddr]) -> Cluster {
-    let lb_policy = if policy == Policy::RoundRobin { "ROUND_ROBIN" } else { "LEAST_REQUEST" };
-    let mut cluster = Cluster::new(policy.key(), servers.iter().copied()).lb_policy(lb_policy);
-    cluster.circuit_breakers = Some(json!({"thresholds": [{
-        "max_connections": NO_LIMIT, "max_requests": NO_LIMIT, "max_pending_requests": NO_LIMIT,
-    }]}));
-    let protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    cluster.extra = json!({"typed_extension_protocol_options": {(protocol): {
-        "explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": NO_LIMIT}},
-    }}});
-    if policy == Policy::FullScan {
-        cluster.extra["load_balancing_policy"] = full_scan();
-    }
-    cluster
+fn cluster(spec: &Spec, arm: &Arm, servers: Vec<SocketAddr>) -> Cluster {
+    let lb_policy = if arm.policy == Policy::RoundRobin { "ROUND_ROBIN" } else { "LEAST_REQUEST" };
+    let cluster = Cluster::new(&arm.key(), servers).lb_policy(lb_policy);
+    let extra = if arm.policy == Policy::FullScan {
+        json!({"load_balancing_policy": full_scan()})
+    } else if arm.steers() && spec.mechanism(arm) == Mechanism::OverrideHost {
+        json!({"load_balancing_policy": override_host_policy(lb_policy)})
+    } else {
+        Value::Null
+    };
+    envoys::without_limits(cluster, &extra)
 }
 
 /// `load_balancing_policy` of a cluster; `lb_policy` cannot say it.
@@ -128,4 +140,38 @@ fn full_scan() -> Value {
             "selection_method": "FULL_SCAN",
         },
     }}]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_told_apart_by_their_names() {
+        let mut tally = Tally::default();
+        for (name, value) in [
+            ("wasmcustom.leastload_cluster=.=a;.;leastload_result=.=override;.;leastload_picks", 7),
+            ("wasmcustom.leastload_cluster=.=a;.;leastload_result=.=off;.;leastload_picks", 50),
+            ("wasmcustom.leastload_reason=.=gone;.;leastload_overrides_refused", 2),
+            ("wasmcustom.leastload_cluster=.=a;.;leastload_probes", 3),
+            ("wasmcustom.leastload_result=.=late;.;leastload_probes", 1),
+            ("wasmcustom.leastload_cluster=.=a;.;leastload_probes_shed", 90),
+        ] {
+            tally.add(name, value);
+        }
+        assert_eq!(tally, Tally { steered: 5, probes: 4 });
+    }
+
+    #[test]
+    fn proxies_with_the_module_can_reach_any_server_to_ask() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 50_051));
+        let config = config(&Spec::default(), |_| Ok(vec![server])).unwrap();
+        let place = crate::config::Place { folder: "/".into(), admin: server };
+        let bootstrap = config.render(&place);
+        let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
+        let probes = clusters.iter().find(|cluster| cluster["name"] == PROBE_CLUSTER).unwrap();
+        assert_eq!(probes["type"], "ORIGINAL_DST");
+        assert_eq!(probes["original_dst_lb_config"]["use_http_header"], true);
+        assert!(probes.get("load_assignment").is_none(), "{probes}");
+    }
 }

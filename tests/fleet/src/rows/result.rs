@@ -1,8 +1,11 @@
 //! What a run found: the content of `fleet.json`, see [`Outcome`].
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use super::{Policy, Row, Spec, usage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Policy, Row, Spec, Twins, usage};
 use crate::{load::LoadReport, spread::Spread};
 
 /// Version of the JSON; another one means that a field changed its meaning or went away.
@@ -17,30 +20,37 @@ pub const VERSION: u32 = 1;
 ///   "spec": {
 ///     "proxies": 20, "servers": 20, "slots": 4, "speeds": [1.0, 0.5, ..], "work": "exp:40ms",
 ///     "capacity": 1500.0, "measured_s": 12.0, "warm_up_s": 3.0, "rounds": 3, "seed": 1,
-///     "envoy": "1.40.0", "cores": 2
+///     "envoy": "1.40.0", "cores": 2, "idle": {"proxies_busy": 0.01, "twins_busy": 0.005}
 ///   },
 ///   "rows": [
 ///     {
-///       "policy": "least_request", "proxies": 20, "load": 0.9, "rate": 1350.0,
+///       "policy": "least_request", "arm": "least_request", "twins": "plain",
+///       "configuration": null, "proxies": 20, "load": 0.9, "rate": 1350.0,
 ///       "calls": 48600, "errors": 0,
 ///       "rounds": [
 ///         {
 ///           "seed": 1, "calls": 16200, "errors": 0,
 ///           "p50_ms": 60.1, "p90_ms": .., "p99_ms": .., "p999_ms": .., "max_ms": .., "mean_ms": ..,
 ///           "client_late_p99_ms": 2.1, "machine_busy": 0.5, "others_busy": 0.03,
-///           "client_busy": .., "servers_busy": .., "proxies_busy": .., "steered": null
+///           "client_busy": .., "servers_busy": .., "proxies_busy": .., "twins_busy": ..,
+///           "proxies_us": 61.2, "twins_us": 48.0, "probes": 0.0, "steered": null
 ///         }, ..
 ///       ],
 ///       "p50_ms": {"median": 60.1, "min": 59.0, "max": 61.3},
-///       "p90_ms": .., "p99_ms": .., "p999_ms": .., "mean_ms": ..
+///       "p90_ms": .., "p99_ms": .., "p999_ms": .., "mean_ms": ..,
+///       "proxies_us": .., "twins_us": .., "probes": ..
 ///     }, ..
 ///   ]
 /// }
 /// ```
 ///
-/// `policy` is `round_robin`, `least_request`, `full_scan` or `leastload`; `load` is the offered
-/// work as a share of `capacity`, `rate` the calls a second that make it up; `proxies` of a row is
-/// through how many its calls went. Rows are in the order of the table.
+/// `policy` is `round_robin`, `least_request`, `full_scan` or `leastload`; `arm` tells rows of one
+/// policy apart (`leastload_without_twins`, `leastload-VARIANT`); `twins` is what stands before each
+/// server: `none`, `plain` Envoys or those with the `module`. `load` is the offered work
+/// as a share of `capacity`, `rate` the calls a second that make it up; `proxies` of a row is
+/// through how many its calls went, `proxies_us` and `twins_us` the CPU time of these proxies and of
+/// all twins by call, ticking filters of other rows included (`idle` has what all of them use
+/// without calls), `probes` how often a proxy asked a server, by call. Rows are in the order of the table.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Outcome {
     /// [`VERSION`].
@@ -78,6 +88,17 @@ pub struct Settings {
     pub envoy: String,
     /// Cores of the machine.
     pub cores: usize,
+    /// What the Envoys use without calls.
+    pub idle: Idle,
+}
+
+/// Shares of all cores that the Envoys use without calls, with all their filters.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Idle {
+    /// By all proxies.
+    pub proxies_busy: f64,
+    /// By the servers' own Envoys.
+    pub twins_busy: f64,
 }
 
 /// One row.
@@ -85,6 +106,12 @@ pub struct Settings {
 pub struct RowResult {
     /// How its proxies choose.
     pub policy: Policy,
+    /// The row's name in options, proxies and load left out; see [`super::Arm::key`].
+    pub arm: String,
+    /// What stands before each server.
+    pub twins: Twins,
+    /// Plugin configuration of the proxies; null where they have no module.
+    pub configuration: Value,
     /// Through how many proxies its calls went.
     pub proxies: usize,
     /// Offered work as a share of the servers' capacity.
@@ -107,6 +134,12 @@ pub struct RowResult {
     pub p999_ms: Spread,
     /// Mean.
     pub mean_ms: Spread,
+    /// CPU time by call, in microseconds, of the proxies that the calls went through.
+    pub proxies_us: Spread,
+    /// CPU time by call, in microseconds, of all the servers' own Envoys.
+    pub twins_us: Spread,
+    /// Questions to servers by call.
+    pub probes: Spread,
 }
 
 /// One round of one row.
@@ -135,7 +168,7 @@ pub struct Round {
     pub client_late_p99_ms: f64,
     /// Share of all cores that was used while it was measured.
     pub machine_busy: f64,
-    /// Of this, neither by client nor servers nor proxies.
+    /// Of this, neither by client nor servers nor Envoys.
     pub others_busy: f64,
     /// Of this, by the client.
     pub client_busy: f64,
@@ -143,13 +176,21 @@ pub struct Round {
     pub servers_busy: f64,
     /// Of this, by all proxies, idle ones included.
     pub proxies_busy: f64,
+    /// Of this, by the servers' own Envoys.
+    pub twins_busy: f64,
+    /// CPU time by call, in microseconds, of the proxies that the calls went through.
+    pub proxies_us: f64,
+    /// CPU time by call, in microseconds, of all the servers' own Envoys.
+    pub twins_us: f64,
+    /// Questions to servers by call, those of the warm-up included.
+    pub probes: f64,
     /// Share of the calls, those of the warm-up included, that went where leastload said; null for
     /// other policies.
     pub steered: Option<f64>,
 }
 
 impl Settings {
-    pub(super) fn new(spec: &Spec) -> Self {
+    pub(super) fn new(spec: &Spec, idle: Idle) -> Self {
         Self {
             proxies: spec.proxies,
             servers: spec.servers,
@@ -163,7 +204,21 @@ impl Settings {
             seed: spec.seed,
             envoy: std::env::var("ENVOY").unwrap_or_else(|_| spec.envoy.clone()),
             cores: usage::cores(),
+            idle,
         }
+    }
+}
+
+/// What the module counted in a round, by call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub steered: f64,
+    pub probes: f64,
+}
+
+impl Idle {
+    pub(super) fn new(busy: usage::Busy) -> Self {
+        Self { proxies_busy: round(busy.proxies), twins_busy: round(busy.twins) }
     }
 }
 
@@ -172,8 +227,9 @@ impl Round {
         seed: u64,
         load: &LoadReport,
         busy: usage::Busy,
-        steered: Option<f64>,
+        counted: Option<Counted>,
     ) -> Self {
+        let by_call = |time: Duration| round(time.as_secs_f64() * 1e6 / load.sent.max(1) as f64);
         Self {
             seed,
             calls: load.sent,
@@ -190,24 +246,31 @@ impl Round {
             client_busy: round(busy.client),
             servers_busy: round(busy.servers),
             proxies_busy: round(busy.proxies),
-            steered: steered.map(round),
+            twins_busy: round(busy.twins),
+            proxies_us: by_call(busy.envoys.serving),
+            twins_us: by_call(busy.envoys.twins),
+            probes: counted.map_or(0.0, |counted| round(counted.probes)),
+            steered: counted.map(|counted| round(counted.steered)),
         }
     }
 }
 
 impl RowResult {
     /// The row of these rounds.
-    pub fn new(row: Row, rate: f64, rounds: Vec<Round>) -> Self {
+    pub(super) fn new(spec: &Spec, row: &Row, rounds: Vec<Round>) -> Self {
         let spread = |of: fn(&Round) -> f64| {
             let Spread { median, min, max } = Spread::over(rounds.iter().map(of).collect());
             // An even number of rounds has a median between two of them.
             Spread { median: round(median), min, max }
         };
         Self {
-            policy: row.policy,
+            policy: row.arm.policy,
+            arm: row.arm.key(),
+            twins: spec.twins_of(&row.arm),
+            configuration: row.arm.steers().then(|| spec.configuration(&row.arm)).into(),
             proxies: row.proxies,
             load: row.load,
-            rate: round(rate),
+            rate: round(spec.rate(row)),
             calls: rounds.iter().map(|round| round.calls).sum(),
             errors: rounds.iter().map(|round| round.errors).sum(),
             p50_ms: spread(|round| round.p50_ms),
@@ -215,6 +278,9 @@ impl RowResult {
             p99_ms: spread(|round| round.p99_ms),
             p999_ms: spread(|round| round.p999_ms),
             mean_ms: spread(|round| round.mean_ms),
+            proxies_us: spread(|round| round.proxies_us),
+            twins_us: spread(|round| round.twins_us),
+            probes: spread(|round| round.probes),
             rounds,
         }
     }

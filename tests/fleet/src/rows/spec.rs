@@ -1,105 +1,28 @@
-//! What to measure: the fleet, the load, and the rows.
+//! What to measure: the fleet, the load, the rows and what leastload is told in them.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{Error, Result, envoy::DEFAULT_VERSION, server::ServiceTime};
+use super::arm::{Arm, Pattern, Policy, Row, Twins, is_variant};
+use crate::{
+    Error, Result,
+    config::{Mechanism, merge},
+    envoy::DEFAULT_VERSION,
+    server::ServiceTime,
+};
 
-/// How a proxy chooses a server.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// Envoy's `ROUND_ROBIN`.
-    RoundRobin,
-    /// Envoy's `LEAST_REQUEST`: the better of two at random (`choice_count` 2, the default).
-    LeastRequest,
-    /// Envoy's `LEAST_REQUEST` with `selection_method: FULL_SCAN`: the best of all.
-    FullScan,
-    /// Our filter, by `stateful_session`; what it does not pick goes to `LEAST_REQUEST`.
-    Leastload,
+/// The `ORIGINAL_DST` cluster of every proxy that has the module: what it may ask servers through.
+pub const PROBE_CLUSTER: &str = "leastload_probe";
+
+/// What the module in a proxy is told before `--config` and a variant say more.
+fn proxy_defaults() -> Value {
+    json!({"probe": {"cluster": PROBE_CLUSTER}})
 }
 
-impl Policy {
-    /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::RoundRobin, Self::LeastRequest, Self::FullScan, Self::Leastload];
-
-    /// Its name in options and in the JSON; also of its listener and its cluster.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round_robin",
-            Self::LeastRequest => "least_request",
-            Self::FullScan => "full_scan",
-            Self::Leastload => "leastload",
-        }
-    }
-
-    /// Its name for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "ROUND_ROBIN",
-            Self::LeastRequest => "LEAST_REQUEST",
-            Self::FullScan => "LEAST_REQUEST, FULL_SCAN",
-            Self::Leastload => "leastload",
-        }
-    }
-}
-
-/// Rows to measure at each of the loads. Written `POLICY[@PROXIES][:LOAD]`: `full_scan@1` goes
-/// through one proxy, `round_robin:0.8` is measured at loads up to 0.8 only.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pattern {
-    /// How its proxies choose.
-    pub policy: Policy,
-    /// Through how many proxies; None is all of them.
-    pub proxies: Option<usize>,
-    /// Highest load at which it is measured.
-    pub most_load: Option<f64>,
-}
-
-impl FromStr for Pattern {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = || {
-            let keys = Policy::ALL.map(Policy::key).join(", ");
-            Error::Argument(format!(
-                "'{text}' is no row: POLICY[@PROXIES][:LOAD] with one of {keys}"
-            ))
-        };
-        let (name, most_load) = match text.split_once(':') {
-            Some((name, load)) => (name, Some(load.parse().map_err(|_| bad())?)),
-            None => (text, None),
-        };
-        let (key, proxies) = match name.split_once('@') {
-            Some((key, proxies)) => (key, Some(proxies.parse().map_err(|_| bad())?)),
-            None => (name, None),
-        };
-        let policy = Policy::ALL.into_iter().find(|policy| policy.key() == key).ok_or_else(bad)?;
-        Ok(Self { policy, proxies, most_load })
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.policy.key())?;
-        if let Some(proxies) = self.proxies {
-            write!(f, "@{proxies}")?;
-        }
-        self.most_load.map_or(Ok(()), |load| write!(f, ":{load}"))
-    }
-}
-
-/// One row of the table.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Row {
-    /// How its proxies choose.
-    pub policy: Policy,
-    /// Through how many proxies, each call through any of them.
-    pub proxies: usize,
-    /// Offered work as a share of what all servers together can do.
-    pub load: f64,
+/// What the module before a server is told: connections here are without TLS.
+fn twin_defaults() -> Value {
+    json!({"role": "inbound", "probe": {"allow": "any"}})
 }
 
 /// A whole run.
@@ -111,6 +34,15 @@ pub struct Spec {
     pub proxies: usize,
     /// Servers, 1 or more.
     pub servers: usize,
+    /// Whether each server has an Envoy of its own before it, in every row.
+    pub twins: bool,
+    /// Plugin configuration of the proxies in all leastload rows, merged over the defaults.
+    pub config: Value,
+    /// Plugin configuration of the twins of all leastload rows, merged over the defaults.
+    pub twin_config: Value,
+    /// By name: an object that a row's variant merges over `config`; what it has under `twin` goes
+    /// over `twin_config`.
+    pub variants: BTreeMap<String, Value>,
     /// Calls a server works on at once, 1 or more; the rest waits in arrival order.
     pub slots: usize,
     /// Every so many servers one is slow; 0 is none.
@@ -148,7 +80,7 @@ impl Spec {
         for &load in &self.loads {
             let wanted = |pattern: &&Pattern| pattern.most_load.is_none_or(|most| load <= most);
             rows.extend(self.patterns.iter().filter(wanted).map(|pattern| Row {
-                policy: pattern.policy,
+                arm: pattern.arm.clone(),
                 proxies: pattern.proxies.unwrap_or(self.proxies),
                 load,
             }));
@@ -156,11 +88,57 @@ impl Spec {
         rows
     }
 
-    /// The policies that the rows need, each once.
-    pub fn policies(&self) -> Vec<Policy> {
-        let rows = self.rows();
-        let used = |policy: &Policy| rows.iter().any(|row| row.policy == *policy);
-        Policy::ALL.into_iter().filter(used).collect()
+    /// What the rows need, each once.
+    pub fn arms(&self) -> Vec<Arm> {
+        let mut arms: Vec<Arm> = Vec::new();
+        for Row { arm, .. } in self.rows() {
+            if !arms.contains(&arm) {
+                arms.push(arm);
+            }
+        }
+        arms
+    }
+
+    /// What stands before each server in the rows of an arm.
+    pub fn twins_of(&self, arm: &Arm) -> Twins {
+        match (self.twins, arm.twins) {
+            (false, _) => Twins::None,
+            (true, false) => Twins::Plain,
+            (true, true) => Twins::Module,
+        }
+    }
+
+    /// Plugin configuration of an arm's proxies.
+    pub fn configuration(&self, arm: &Arm) -> Value {
+        let mut all = proxy_defaults();
+        merge(&mut all, &self.config);
+        let mut variant = self.variant(arm).clone();
+        if let Some(variant) = variant.as_object_mut() {
+            variant.remove("twin");
+        }
+        merge(&mut all, &variant);
+        all
+    }
+
+    /// Plugin configuration of an arm's twins.
+    pub fn twin_configuration(&self, arm: &Arm) -> Value {
+        let mut all = twin_defaults();
+        merge(&mut all, &self.twin_config);
+        merge(&mut all, self.variant(arm).get("twin").unwrap_or(&Value::Null));
+        all
+    }
+
+    /// How an arm's picks are carried out, as its configuration says.
+    pub fn mechanism(&self, arm: &Arm) -> Mechanism {
+        if self.configuration(arm)["override"]["mechanism"] == "override_host" {
+            Mechanism::OverrideHost
+        } else {
+            Mechanism::StatefulSession
+        }
+    }
+
+    fn variant(&self, arm: &Arm) -> &Value {
+        arm.variant.as_ref().and_then(|name| self.variants.get(name)).unwrap_or(&Value::Null)
     }
 
     /// Speeds of the servers, in order.
@@ -175,12 +153,22 @@ impl Spec {
         speed * self.slots as f64 / self.work.mean().as_secs_f64()
     }
 
+    /// Calls a second of a row.
+    pub fn rate(&self, row: &Row) -> f64 {
+        row.load * self.capacity()
+    }
+
     /// Checks that it makes sense.
     ///
     /// # Errors
     /// The first fault.
     pub fn check(&self) -> Result<()> {
         let rows = self.rows();
+        let arms = self.arms();
+        let unknown = arms
+            .iter()
+            .find_map(|arm| arm.variant.as_ref().filter(|name| !self.variants.contains_key(*name)));
+        let mut given = [&self.config, &self.twin_config].into_iter().chain(self.variants.values());
         let fault = if rows.is_empty() {
             "no row to measure at these loads".to_owned()
         } else if rows.iter().any(|row| row.proxies == 0 || row.proxies > self.proxies) {
@@ -193,7 +181,13 @@ impl Spec {
             "work and time measured must be above 0".to_owned()
         } else if !self.loads.iter().all(|load| *load > 0.0 && load.is_finite()) {
             "loads must be above 0".to_owned()
-        } else if self.policies().contains(&Policy::Leastload) && !self.module.is_file() {
+        } else if let Some(name) = unknown {
+            format!("no variant is called '{name}'")
+        } else if !self.variants.keys().all(|name| is_variant(name)) {
+            "a variant's name must be of letters, digits and underscores".to_owned()
+        } else if given.any(|value| !value.is_object() && !value.is_null()) {
+            "a configuration must be a JSON object".to_owned()
+        } else if arms.iter().any(Arm::steers) && !self.module.is_file() {
             format!("{} is missing: run `make build` first", self.module.display())
         } else {
             return Ok(());
@@ -204,17 +198,20 @@ impl Spec {
 
 impl Default for Spec {
     fn default() -> Self {
-        let pattern = |policy| Pattern { policy, proxies: None, most_load: None };
         Self {
             patterns: vec![
-                Pattern { most_load: Some(0.8), ..pattern(Policy::RoundRobin) },
-                pattern(Policy::LeastRequest),
-                pattern(Policy::FullScan),
-                Pattern { proxies: Some(1), ..pattern(Policy::FullScan) },
-                pattern(Policy::Leastload),
+                Pattern { most_load: Some(0.8), ..Policy::RoundRobin.into() },
+                Policy::LeastRequest.into(),
+                Policy::FullScan.into(),
+                Pattern { proxies: Some(1), ..Policy::FullScan.into() },
+                Policy::Leastload.into(),
             ],
             proxies: 20,
             servers: 20,
+            twins: true,
+            config: Value::Null,
+            twin_config: Value::Null,
+            variants: BTreeMap::new(),
             slots: 4,
             slow_every: 2,
             slow_speed: 0.5,
@@ -236,17 +233,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_read_as_they_are_written() {
-        for text in Spec::ROWS.split(',') {
-            assert_eq!(text.parse::<Pattern>().unwrap().to_string(), text);
-        }
-        for text in ["", "random", "full_scan@", "full_scan@x", "full_scan:much"] {
-            let error = text.parse::<Pattern>().unwrap_err().to_string();
-            assert!(error.contains("full_scan, leastload"), "{error}");
-        }
-    }
-
-    #[test]
     fn the_default_rows_are_those_of_the_option() {
         let patterns: Vec<Pattern> = Spec::ROWS.split(',').map(|t| t.parse().unwrap()).collect();
         let spec = Spec::default();
@@ -254,7 +240,39 @@ mod tests {
         let rows: Vec<_> = spec.rows().iter().map(|row| (row.load, row.proxies)).collect();
         let (low, high) = ((0.8, 20), (0.9, 20));
         assert_eq!(rows, [low, low, low, (0.8, 1), low, high, high, (0.9, 1), high]);
-        assert_eq!(spec.policies(), Policy::ALL);
+        assert_eq!(spec.arms(), Policy::ALL.map(Arm::from));
+    }
+
+    #[test]
+    fn a_variant_goes_over_what_all_rows_have() {
+        let spec = Spec {
+            config: json!({"a": {"b": 1, "c": 2}}),
+            twin_config: json!({"d": 3}),
+            variants: BTreeMap::from([(
+                "x".to_owned(),
+                json!({"a": {"b": 5}, "twin": {"role": "auto"}}),
+            )]),
+            ..Spec::default()
+        };
+        let arm = Arm { variant: Some("x".into()), ..Policy::Leastload.into() };
+        assert_eq!(spec.configuration(&arm)["a"], json!({"b": 5, "c": 2}));
+        assert_eq!(spec.configuration(&arm).get("twin"), None);
+        assert_eq!(spec.twin_configuration(&arm)["role"], "auto");
+        assert_eq!(spec.twin_configuration(&arm)["d"], 3);
+        let plain = Policy::Leastload.into();
+        assert_eq!(spec.configuration(&plain)["a"]["b"], 1);
+        assert_eq!(spec.twin_configuration(&plain)["role"], "inbound");
+    }
+
+    #[test]
+    fn all_rows_have_twins_or_none_has() {
+        let spec = Spec::default();
+        assert_eq!(spec.twins_of(&Policy::LeastRequest.into()), Twins::Plain);
+        assert_eq!(spec.twins_of(&Policy::Leastload.into()), Twins::Module);
+        let without = Arm { twins: false, ..Policy::Leastload.into() };
+        assert_eq!(spec.twins_of(&without), Twins::Plain);
+        let none = Spec { twins: false, ..spec };
+        assert!(Policy::ALL.iter().all(|policy| none.twins_of(&(*policy).into()) == Twins::None));
     }
 
     #[test]
@@ -280,9 +298,12 @@ mod tests {
         faulty(|spec| spec.loads = vec![0.0]);
         faulty(|spec| spec.loads = vec![]);
         faulty(|spec| spec.slow_speed = 0.0);
+        faulty(|spec| spec.config = json!(1));
+        faulty(|spec| spec.variants = BTreeMap::from([("a-b".to_owned(), json!({}))]));
+        faulty(|spec| spec.patterns[0].arm.variant = Some("unknown".into()));
         faulty(|spec| spec.work = ServiceTime::Constant(Duration::ZERO));
         faulty(|spec| {
-            spec.patterns[0].policy = Policy::Leastload;
+            spec.patterns[0].arm = Policy::Leastload.into();
             spec.module = "/nowhere.wasm".into();
         });
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    OTHERS,
+    OTHERS, Pattern,
     result::{Outcome, RowResult},
 };
 use crate::demo::table::{align, spread};
@@ -19,15 +19,16 @@ const STEERED: f64 = 0.95;
 pub fn render(outcome: &Outcome) -> String {
     let head = [
         "load", "policy", "proxies", "p50 ms", "", "p90 ms", "p99 ms", "", "p99.9 ms", "mean ms",
-        "errors", "calls", "busy", "others", "late ms",
+        "errors", "calls", "proxy us", "twin us", "probes", "busy", "others", "late ms",
     ];
     let mut lines = vec![head.map(ToOwned::to_owned).to_vec()];
     lines.extend(outcome.rows.iter().map(line));
     let mut text = align(&lines);
     text.push_str(
         "\nLatencies of calls that ended well, from when they were due; median of the rounds, and \
-         the lowest and highest.\nbusy: share of all cores used, highest round; others: of this, by \
-         neither client nor servers nor proxies; late: how late the client sent, p99, highest \
+         the lowest and highest.\nproxy us, twin us: CPU time by call, of the proxies that the calls \
+         went through and of all the servers' own Envoys; probes: questions to servers by call.\nbusy: share of all cores used, highest round; others: of this, by \
+         neither client nor servers nor Envoys; late: how late the client sent, p99, highest \
          round.\n",
     );
     for warning in warnings(outcome) {
@@ -42,7 +43,7 @@ fn line(row: &RowResult) -> Vec<String> {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     vec![
         row.load.to_string(),
-        row.policy.name().to_owned(),
+        name(row),
         row.proxies.to_string(),
         p50,
         p50_range,
@@ -53,17 +54,25 @@ fn line(row: &RowResult) -> Vec<String> {
         spread(row.mean_ms).0,
         row.errors.to_string(),
         row.calls.to_string(),
+        format!("{:.1}", row.proxies_us.median),
+        format!("{:.1}", row.twins_us.median),
+        format!("{:.2}", row.probes.median),
         percent(row.most(|round| round.machine_busy)),
         percent(row.most(|round| round.others_busy)),
         format!("{:.1}", row.most(|round| round.client_late_p99_ms)),
     ]
 }
 
+fn name(row: &RowResult) -> String {
+    // What wrote the row can read its name.
+    row.arm.parse::<Pattern>().map_or_else(|_| row.arm.clone(), |pattern| pattern.arm.name())
+}
+
 /// Why a row should not be believed.
 fn warnings(outcome: &Outcome) -> Vec<String> {
     let mut all = Vec::new();
     for row in &outcome.rows {
-        let name = format!("{} x {} at {}", row.proxies, row.policy.name(), row.load);
+        let name = format!("{} x {} at {}", row.proxies, name(row), row.load);
         let mut warn = |what: String| all.push(format!("{name}: {what}"));
         let busy = row.most(|round| round.machine_busy);
         if busy > BUSY {
@@ -93,13 +102,13 @@ mod tests {
     use super::*;
     use crate::rows::{
         Policy, Row, Spec,
-        result::{Round, Settings, VERSION},
+        result::{Idle, Round, Settings, VERSION},
     };
 
     fn outcome(policy: Policy, round: Round) -> Outcome {
-        let row = Row { policy, proxies: 3, load: 0.9 };
-        let rows = vec![RowResult::new(row, 100.0, vec![Round::default(), round])];
-        Outcome { version: VERSION, spec: Settings::new(&Spec::default()), rows }
+        let (spec, row) = (Spec::default(), Row { arm: policy.into(), proxies: 3, load: 0.9 });
+        let rows = vec![RowResult::new(&spec, &row, vec![Round::default(), round])];
+        Outcome { version: VERSION, spec: Settings::new(&spec, Idle::default()), rows }
     }
 
     #[test]

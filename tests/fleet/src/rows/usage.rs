@@ -6,6 +6,17 @@ use tokio::time::Instant;
 
 use crate::{Error, Result, process};
 
+/// CPU time that the Envoys used until a moment, or between two.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Envoys {
+    /// By all proxies.
+    pub proxies: Duration,
+    /// Of this, by those that the row's calls go through.
+    pub serving: Duration,
+    /// By the servers' own Envoys.
+    pub twins: Duration,
+}
+
 /// CPU time used until a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
@@ -14,8 +25,8 @@ pub struct Usage {
     client: Duration,
     /// By the servers.
     servers: Duration,
-    /// By all proxies.
-    proxies: Duration,
+    /// By all proxies and by the servers' own Envoys.
+    envoys: Envoys,
     /// By everybody on the machine, the hypervisor's other guests included.
     machine: Duration,
 }
@@ -31,16 +42,20 @@ pub struct Busy {
     pub servers: f64,
     /// Used by the proxies.
     pub proxies: f64,
+    /// Used by the servers' own Envoys.
+    pub twins: f64,
+    /// CPU time of the Envoys.
+    pub envoys: Envoys,
 }
 
 impl Usage {
-    /// Now, given what servers and proxies used.
+    /// Now, given what servers and Envoys used.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
-    pub fn now(servers: Duration, proxies: Duration) -> Result<Self> {
+    pub fn now(servers: Duration, envoys: Envoys) -> Result<Self> {
         let client = process::cpu_time(std::process::id())?;
-        Ok(Self { at: Instant::now(), client, servers, proxies, machine: machine()? })
+        Ok(Self { at: Instant::now(), client, servers, envoys, machine: machine()? })
     }
 
     /// Shares since `earlier`.
@@ -51,16 +66,22 @@ impl Usage {
             machine: share(self.machine, earlier.machine),
             client: share(self.client, earlier.client),
             servers: share(self.servers, earlier.servers),
-            proxies: share(self.proxies, earlier.proxies),
+            proxies: share(self.envoys.proxies, earlier.envoys.proxies),
+            twins: share(self.envoys.twins, earlier.envoys.twins),
+            envoys: Envoys {
+                proxies: self.envoys.proxies.saturating_sub(earlier.envoys.proxies),
+                serving: self.envoys.serving.saturating_sub(earlier.envoys.serving),
+                twins: self.envoys.twins.saturating_sub(earlier.envoys.twins),
+            },
         }
     }
 }
 
 impl Busy {
-    /// Share of the cores that neither client nor servers nor proxies used: other programs, and the
+    /// Share of the cores that neither client nor servers nor Envoys used: other programs, and the
     /// kernel's work for nobody in particular.
     pub fn others(&self) -> f64 {
-        (self.machine - self.client - self.servers - self.proxies).max(0.0)
+        (self.machine - self.client - self.servers - self.proxies - self.twins).max(0.0)
     }
 }
 
@@ -90,7 +111,7 @@ mod tests {
             at: Instant::now(),
             client: second,
             servers: second,
-            proxies: second,
+            envoys: Envoys { proxies: second, serving: second, twins: second },
             machine: 9 * second,
         };
         let cores = cores() as u32;
@@ -98,19 +119,20 @@ mod tests {
             at: then.at + 10 * second,
             client: 2 * second * cores,
             servers: second,
-            proxies: second,
+            envoys: Envoys { proxies: second, serving: second, twins: second + second * cores / 2 },
             machine: 9 * second + 4 * second * cores,
         };
         let then = Usage { client: Duration::ZERO, ..then };
         let busy = now.since(&then);
         assert!((busy.machine - 0.4).abs() < 1e-9 && (busy.client - 0.2).abs() < 1e-9, "{busy:?}");
-        assert!((busy.others() - 0.2).abs() < 1e-9, "{busy:?}");
+        assert!((busy.others() - 0.15).abs() < 1e-9, "{busy:?}");
+        assert_eq!(busy.envoys.twins, second * cores / 2);
     }
 
     #[tokio::test]
     async fn the_machine_only_gets_older() {
-        let then = Usage::now(Duration::ZERO, Duration::ZERO).unwrap();
-        let now = Usage::now(Duration::ZERO, Duration::ZERO).unwrap();
+        let then = Usage::now(Duration::ZERO, Envoys::default()).unwrap();
+        let now = Usage::now(Duration::ZERO, Envoys::default()).unwrap();
         assert!(now.machine >= then.machine && now.machine > Duration::ZERO);
     }
 }
