@@ -83,6 +83,7 @@ async fn every_row_is_measured_and_written() {
 async fn leastload_is_measured_with_twins_without_them_and_by_another_mechanism() {
     let mut spec = spec("leastload,leastload_without_twins,leastload-other");
     spec.loads = vec![0.3];
+    spec.twin_processes = Some(1);
     spec.variants =
         BTreeMap::from([("other".into(), json!({"override": {"mechanism": "override_host"}}))]);
     let outcome = rows::run(&spec, program(), |line| println!("{line}")).await.unwrap();

@@ -32,6 +32,10 @@ struct Arguments {
     /// No Envoys before the servers, in no row: proxies reach the servers themselves.
     #[arg(long)]
     no_twins: bool,
+    /// Envoys before the servers, where servers share them; one for each server if left out. Few
+    /// use less CPU time by call than many that wake up for each.
+    #[arg(long, conflicts_with = "no_twins")]
+    twin_processes: Option<usize>,
     /// Plugin configuration of the proxies in leastload rows, merged over the defaults.
     #[arg(long, value_parser = json, value_name = "JSON", default_value = "{}")]
     config: Value,
@@ -134,6 +138,7 @@ fn spec(arguments: &Arguments) -> Spec {
         proxies: arguments.proxies,
         servers: arguments.servers,
         twins: !arguments.no_twins,
+        twin_processes: arguments.twin_processes,
         config: arguments.config.clone(),
         twin_config: arguments.twin_config.clone(),
         variants: arguments.variants.iter().cloned().collect(),

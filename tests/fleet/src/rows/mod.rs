@@ -63,7 +63,11 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
         spec.proxies,
         spec.servers,
         spec.slots,
-        if spec.twins { " with an Envoy before each" } else { "" },
+        if spec.twins {
+            format!(" behind {} more Envoys", spec.twin_processes())
+        } else {
+            String::new()
+        },
         spec.capacity(),
         spec.work
     ));

@@ -20,7 +20,8 @@ pub const VERSION: u32 = 1;
 ///   "spec": {
 ///     "proxies": 20, "servers": 20, "slots": 4, "speeds": [1.0, 0.5, ..], "work": "exp:40ms",
 ///     "capacity": 1500.0, "measured_s": 12.0, "warm_up_s": 3.0, "rounds": 3, "seed": 1,
-///     "envoy": "1.40.0", "cores": 2, "idle": {"proxies_busy": 0.01, "twins_busy": 0.005}
+///     "envoy": "1.40.0", "cores": 2, "twin_processes": 20,
+///     "idle": {"proxies_busy": 0.01, "twins_busy": 0.005}
 ///   },
 ///   "rows": [
 ///     {
@@ -88,6 +89,8 @@ pub struct Settings {
     pub envoy: String,
     /// Cores of the machine.
     pub cores: usize,
+    /// Envoys before the servers; 0 where there are none.
+    pub twin_processes: usize,
     /// What the Envoys use without calls.
     pub idle: Idle,
 }
@@ -204,6 +207,7 @@ impl Settings {
             seed: spec.seed,
             envoy: std::env::var("ENVOY").unwrap_or_else(|_| spec.envoy.clone()),
             cores: usage::cores(),
+            twin_processes: if spec.twins { spec.twin_processes() } else { 0 },
             idle,
         }
     }

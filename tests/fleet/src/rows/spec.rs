@@ -36,6 +36,9 @@ pub struct Spec {
     pub servers: usize,
     /// Whether each server has an Envoy of its own before it, in every row.
     pub twins: bool,
+    /// How many these Envoys are, where servers share them: one process that is always at work uses
+    /// far less CPU time by call than many that wake up for each. None is one for each server.
+    pub twin_processes: Option<usize>,
     /// Plugin configuration of the proxies in all leastload rows, merged over the defaults.
     pub config: Value,
     /// Plugin configuration of the twins of all leastload rows, merged over the defaults.
@@ -97,6 +100,11 @@ impl Spec {
             }
         }
         arms
+    }
+
+    /// How many Envoys stand before the servers, where any do.
+    pub fn twin_processes(&self) -> usize {
+        self.twin_processes.unwrap_or(self.servers).clamp(1, self.servers.max(1))
     }
 
     /// What stands before each server in the rows of an arm.
@@ -209,6 +217,7 @@ impl Default for Spec {
             proxies: 20,
             servers: 20,
             twins: true,
+            twin_processes: None,
             config: Value::Null,
             twin_config: Value::Null,
             variants: BTreeMap::new(),

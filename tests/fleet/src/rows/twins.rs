@@ -3,19 +3,20 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Arm, Spec, Twins as Kind, envoys};
 use crate::{
     Result,
-    config::{Cluster, EnvoyConfig, Listener, Wasm},
+    config::{Cluster, EnvoyConfig, Wasm},
     envoy::Envoy,
 };
 
-/// Name of the listener without the module.
+/// Kind of the listeners without the module.
 const PLAIN: &str = "plain";
 
-/// The running twins, in the order of the servers; end on drop. None where there are to be none.
+/// The running twins; end on drop. None where there are to be none. Server `n` has the twin `n`
+/// modulo their number.
 #[derive(Debug)]
 pub struct Twins {
     envoys: Vec<Envoy>,
@@ -23,15 +24,18 @@ pub struct Twins {
 }
 
 impl Twins {
-    /// Starts one for each server, several at a time.
+    /// Starts them, several at a time.
     ///
     /// # Errors
     /// When one does not start.
     pub async fn start(spec: &Spec, servers: &[SocketAddr]) -> Result<Self> {
         let servers = servers.to_vec();
-        let configs = if spec.twins { servers.as_slice() } else { &[] };
-        let configs = configs.iter().map(|server| Arc::new(config(spec, *server))).collect();
-        Ok(Self { envoys: envoys::start(configs, &spec.envoy).await?, servers })
+        let processes = if spec.twins { spec.twin_processes() } else { 0 };
+        let configs = (0..processes).map(|process| {
+            let own = servers.iter().enumerate().skip(process).step_by(processes);
+            Arc::new(config(spec, own.map(|(index, server)| (index, *server))))
+        });
+        Ok(Self { envoys: envoys::start(configs.collect(), &spec.envoy).await?, servers })
     }
 
     /// Where the calls of an arm reach the servers.
@@ -44,7 +48,9 @@ impl Twins {
             Kind::Plain => PLAIN.to_owned(),
             Kind::Module => arm.key(),
         };
-        self.envoys.iter().map(|envoy| envoy.listener(&name)).collect()
+        let envoys = self.envoys.iter().cycle();
+        let address = |(index, envoy): (usize, &Envoy)| envoy.listener(&of_server(&name, index));
+        envoys.take(self.servers.len()).enumerate().map(address).collect()
     }
 
     /// CPU time that all used so far.
@@ -56,33 +62,37 @@ impl Twins {
     }
 }
 
-fn config(spec: &Spec, server: SocketAddr) -> EnvoyConfig {
-    let mut listeners = Vec::new();
-    for arm in spec.arms() {
-        match spec.twins_of(&arm) {
-            Kind::None => {}
-            Kind::Plain if listeners.iter().any(|known: &Listener| known.name == PLAIN) => {}
-            Kind::Plain => listeners.push(inbound(PLAIN)),
-            Kind::Module => {
-                let wasm = Wasm {
-                    name: format!("leastload-twin-{}", arm.key()),
-                    ..Wasm::new(&spec.module).configuration(spec.twin_configuration(&arm))
-                };
-                listeners.push(inbound(&arm.key()).wasm(wasm));
-            }
-        }
-    }
-    // A cluster for each listener: what the module learns in one arm stays there.
-    let cluster =
-        |name: &str| envoys::without_limits(Cluster::new(name, [server]), &serde_json::Value::Null);
-    let clusters: Vec<Cluster> = listeners.iter().map(|known| cluster(&known.name)).collect();
-    EnvoyConfig::new(listeners, clusters)
+/// Name of a listener and its cluster.
+fn of_server(kind: &str, server: usize) -> String {
+    format!("{kind}-{server}")
 }
 
-fn inbound(name: &str) -> Listener {
-    let mut listener = envoys::listener(name);
-    listener.extra = json!({"traffic_direction": "INBOUND"});
-    listener
+/// The twin of these servers.
+fn config(spec: &Spec, servers: impl Iterator<Item = (usize, SocketAddr)>) -> EnvoyConfig {
+    let arms = spec.arms();
+    let plain = arms.iter().any(|arm| spec.twins_of(arm) == Kind::Plain);
+    let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
+    for (index, server) in servers {
+        let mut listen = |kind: &str, configuration: Option<Value>| {
+            let name = of_server(kind, index);
+            let mut listener = envoys::listener(&name);
+            listener.extra = json!({"traffic_direction": "INBOUND"});
+            if let Some(configuration) = configuration {
+                let wasm = Wasm::new(&spec.module).configuration(configuration);
+                listener = listener.wasm(Wasm { name: format!("leastload-twin-{name}"), ..wasm });
+            }
+            listeners.push(listener);
+            // A cluster for each listener: what the module learns in one arm stays there.
+            clusters.push(envoys::without_limits(Cluster::new(&name, [server]), &Value::Null));
+        };
+        if plain {
+            listen(PLAIN, None);
+        }
+        for arm in arms.iter().filter(|arm| spec.twins_of(arm) == Kind::Module) {
+            listen(&arm.key(), Some(spec.twin_configuration(arm)));
+        }
+    }
+    EnvoyConfig::new(listeners, clusters)
 }
 
 #[cfg(test)]
@@ -104,7 +114,7 @@ mod tests {
         let spec = Spec { patterns: patterns.to_vec(), ..Spec::default() };
         let server = SocketAddr::from(([127, 0, 0, 1], 50_051));
         let place = Place { folder: "/".into(), admin: server };
-        let bootstrap = config(&spec, server).render(&place);
+        let bootstrap = config(&spec, [(3, server), (5, server)].into_iter()).render(&place);
         let listeners = bootstrap["static_resources"]["listeners"].as_array().unwrap();
         let seen: Vec<_> = listeners
             .iter()
@@ -113,6 +123,9 @@ mod tests {
                 (listener["name"].as_str().unwrap(), listener.to_string().contains("role"))
             })
             .collect();
-        assert_eq!(seen, [("plain", false), ("leastload", true)]);
+        assert_eq!(
+            seen,
+            [("plain-3", false), ("leastload-3", true), ("plain-5", false), ("leastload-5", true)]
+        );
     }
 }
