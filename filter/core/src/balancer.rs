@@ -1,14 +1,19 @@
 //! One VM's balancer: where a request goes, what it counts on, and what its end teaches.
 
+mod asked;
 mod call;
 mod cluster;
 mod entry;
 mod header;
+mod informed;
 mod question;
+mod reports;
 mod upkeep;
 
 use crate::Map;
+use crate::budget::Budget;
 use crate::config::Mechanism;
+use crate::estimate::Tuning;
 use crate::lease::Lease;
 use crate::ledger::{Counts, Ledger};
 use crate::membership::roster;
@@ -18,11 +23,13 @@ use crate::proxy::Proxy;
 use crate::records::{Roster, Source, Standing};
 use crate::work::Work;
 
+pub use asked::MOST_ASKED;
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
 pub use upkeep::AdminRequest;
 
 use call::Word;
 use cluster::Cluster;
+use informed::Choice;
 use upkeep::Upkeep;
 
 /// Where silence was proven to mean that picks are honoured, one in so many is looked at still.
@@ -43,6 +50,10 @@ enum Knowledge {
 pub struct Balancer {
     rng: fastrand::Rng,
     now_ms: u64,
+    now_us: u64,
+    /// The estimator's parameters.
+    pub tuning: Tuning,
+    budget: Budget,
     busy: bool,
     ledger: Ledger,
     presence: Presence,
@@ -67,6 +78,9 @@ impl Balancer {
         Self {
             rng,
             now_ms,
+            now_us: now_ms * 1_000,
+            tuning: Tuning::default(),
+            budget: Budget::default(),
             busy: false,
             ledger: Ledger::default(),
             presence: Presence::new(me),
@@ -81,32 +95,42 @@ impl Balancer {
         }
     }
 
-    /// A request arrives: decides, and counts.
+    /// The time, in microseconds, by the clock of [`Balancer::new`]: before each of the calls below.
+    pub fn set_time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.now_ms = now_us / 1_000;
+    }
+
+    /// A request arrives: decides, and counts. Where the verdict is [`Verdict::Asking`], the
+    /// endpoints of [`Balancer::questions`] are to be asked, and [`Balancer::settle`] called.
     pub fn start(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Call {
         let knowledge = self.knowledge(id, ask);
-        let (verdict, picks) = self.decide(proxy, id, ask, knowledge);
-        let teaches = knowledge == Knowledge::Learned && picks.first().is_none();
-        let proven = verdict == Verdict::Steer
-            && ask.config.steering.mechanism == Mechanism::StatefulSession
+        let left = self.reason_not_to_pick(id, ask, knowledge);
+        let choice = match left {
+            Some(_) => Choice::Pick(Picks::default()),
+            None if self.is_informed(id, ask) => self.choose(proxy, id, ask, ask.may_ask()),
+            None => Choice::Pick(self.pick(proxy, id, ask)),
+        };
+        let teaches = knowledge == Knowledge::Learned && left.is_some();
+        let proven = ask.config.steering.mechanism == Mechanism::StatefulSession
+            && left.is_none()
             && self.clusters.get(id.index()).is_some_and(Cluster::is_proven)
             && self.rng.u32(..VERIFY_ONE_IN) != 0;
         let mut call = Call {
             cluster: id,
             cost: ask.cost,
-            verdict,
+            verdict: left.unwrap_or(Verdict::Asking),
             counted: None,
-            picks,
+            picks: Picks::default(),
+            asked: asked::Asked::default(),
             teaches,
             served: false,
             word: if proven { Word::Silence } else { Word::None },
         };
-        if let Some(slot) = call.picks.first() {
-            self.count(proxy, &mut call, Some(slot));
-            if let Some(endpoint) =
-                self.clusters.get_mut(id.index()).and_then(|c| c.endpoint_mut(slot))
-            {
-                endpoint.aside.picked();
-            }
+        match choice {
+            _ if left.is_some() => {}
+            Choice::Ask(asked) => call.asked = asked,
+            Choice::Pick(picks) => self.take(proxy, &mut call, ask, picks),
         }
         call
     }
@@ -208,25 +232,6 @@ impl Balancer {
         }
     }
 
-    fn decide(
-        &mut self,
-        proxy: &dyn Proxy,
-        id: ClusterId,
-        ask: Ask<'_>,
-        knowledge: Knowledge,
-    ) -> (Verdict, Picks) {
-        if let Some(left_to_envoy) = self.reason_not_to_pick(id, ask, knowledge) {
-            return (left_to_envoy, Picks::default());
-        }
-        let picks = self.pick(proxy, id, ask);
-        let verdict = match (picks.first(), ask.config.rollout.shadow) {
-            (None, _) => Verdict::Aside,
-            (Some(_), true) => Verdict::Shadow,
-            (Some(_), false) => Verdict::Steer,
-        };
-        (verdict, picks)
-    }
-
     fn reason_not_to_pick(
         &mut self,
         id: ClusterId,
@@ -274,10 +279,7 @@ impl Balancer {
 
     fn pick(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Picks {
         let Some(cluster) = self.clusters.get(id.index()) else { return Picks::default() };
-        let spares = match ask.config.steering.mechanism {
-            Mechanism::OverrideHost => ask.config.steering.spares,
-            Mechanism::StatefulSession => 0,
-        };
+        let spares = ask.spares();
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return Picks::default() };
         let (cost, now_ms) = (ask.cost.milli(), self.now_ms);
         let idle = cluster.idle.iter().filter_map(|slot| {

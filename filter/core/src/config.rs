@@ -108,7 +108,7 @@ impl Default for Config {
             report: Reporting::default(),
             probe: Probing {
                 deadline_ms: 5,
-                fanout: 5,
+                fanout: 3,
                 budget: 1_000,
                 server_budget: 200,
                 cluster: None,

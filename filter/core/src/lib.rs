@@ -17,10 +17,13 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 pub mod aside;
 pub mod balancer;
+pub mod budget;
 pub mod config;
+pub mod estimate;
 pub mod grpc;
 pub mod lease;
 pub mod ledger;
+pub mod load;
 pub mod membership;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
@@ -29,6 +32,7 @@ pub mod presence;
 pub mod proxy;
 pub mod records;
 pub mod report;
+pub mod twin;
 pub mod work;
 
 /// A map by names from configuration and control plane. Its hash is not proof against names made up

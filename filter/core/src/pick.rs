@@ -154,6 +154,13 @@ fn mix(salt: u32, slot: u32) -> u32 {
     bits ^ bits >> 16
 }
 
+/// From 0 to 1, evenly spread for each slot.
+pub(crate) fn spread(salt: u32, slot: u32) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "any of 2^24 will do")]
+    let bits = (mix(salt, slot) >> 8) as f32;
+    bits / 16_777_216.0
+}
+
 /// Fixed point keeps a small load over a large weight apart from none.
 fn for_weight(milli: u64, weight: u32) -> u64 {
     let load = milli.saturating_mul(1 << 16);

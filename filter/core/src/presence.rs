@@ -36,12 +36,18 @@ pub struct Presence {
     place: Option<u32>,
     epoch: u32,
     beat: u64,
+    places: u32,
 }
 
 impl Presence {
+    /// How many VMs may serve requests, about: at least 1.
+    pub fn places(&self) -> u32 {
+        self.places.max(1)
+    }
+
     /// `me`: this VM's random name, not 0.
     pub fn new(me: u64) -> Self {
-        Self { me, place: None, epoch: 0, beat: 0 }
+        Self { me, place: None, epoch: 0, beat: 0, places: 1 }
     }
 
     /// Claims a record if there is none yet: before the first count. Where it cannot be had (the
@@ -55,7 +61,9 @@ impl Presence {
 
     /// Beats, and follows the epoch.
     pub fn tick(&mut self, proxy: &dyn Proxy, ledger: &mut Ledger) {
-        let current = records::read::<Epoch>(proxy, EPOCH).map_or(self.epoch, |(e, _)| e.epoch);
+        let epoch = records::read::<Epoch>(proxy, EPOCH).map(|(epoch, _)| epoch);
+        self.places = epoch.as_ref().map_or(self.places, |epoch| epoch.places);
+        let current = epoch.map_or(self.epoch, |epoch| epoch.epoch);
         let Some(place) = self.place else {
             // Nothing to bring along, but a coordinator that serves no requests reads counts too.
             ledger.carry_over(proxy, current);

@@ -1,6 +1,7 @@
 //! A request as the balancer sees it, and what is said of it.
 
-use crate::config::{ClusterSettings, Config};
+use super::asked::Asked;
+use crate::config::{ClusterSettings, Config, Mechanism, ProbeMode};
 use crate::pick::Picks;
 use crate::work::Work;
 
@@ -46,10 +47,12 @@ pub enum Verdict {
     Aside,
     /// Envoy honours no override here.
     Deaf,
+    /// Not decided yet: servers are asked first.
+    Asking,
 }
 
 impl Verdict {
-    /// How many there are.
+    /// How many there are, without [`Verdict::Asking`].
     pub const COUNT: usize = Verdict::Deaf as usize + 1;
 
     /// As metrics name it.
@@ -67,6 +70,7 @@ impl Verdict {
             Verdict::Learn => "learn",
             Verdict::Aside => "all_aside",
             Verdict::Deaf => "not_honoured",
+            Verdict::Asking => "asking",
         }
     }
 }
@@ -117,6 +121,21 @@ pub struct Ask<'a> {
     pub cost: Work,
 }
 
+impl Ask<'_> {
+    /// Endpoints to name after the pick.
+    pub(super) fn spares(self) -> usize {
+        match self.config.steering.mechanism {
+            Mechanism::OverrideHost => self.config.steering.spares,
+            Mechanism::StatefulSession => 0,
+        }
+    }
+
+    /// Whether it may ask before it is decided.
+    pub(super) fn may_ask(self) -> bool {
+        self.settings.probe_mode != ProbeMode::Off
+    }
+}
+
 /// What the response's headers say of who serves, before its address is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -139,6 +158,8 @@ pub struct Call {
     pub(super) counted: Option<u32>,
     /// The pick, then its spares.
     pub(super) picks: Picks,
+    /// Whom it asks first.
+    pub(super) asked: Asked,
     /// Envoy chooses, and its choice teaches membership.
     pub(super) teaches: bool,
     /// It is known who serves it.
@@ -150,6 +171,16 @@ impl Call {
     /// Why it was steered or left to Envoy.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// One of those it asks answered, or never will; true where that was the last.
+    pub fn answered(&mut self) -> bool {
+        self.asked.answered()
+    }
+
+    /// What of the proxy's count in `slot` is this call.
+    pub fn counts_on(&self, slot: u32) -> Work {
+        if self.counted == Some(slot) { self.cost } else { Work::ZERO }
     }
 
     /// Its cluster.

@@ -1,7 +1,9 @@
 //! One VM's view of one cluster: the published roster, and what the VM itself saw of it.
 
+use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
+use crate::estimate::View;
 use crate::membership::learned::Learned;
 use crate::pick::Seat;
 use crate::records::{Roster, Source, Standing};
@@ -29,6 +31,8 @@ pub(super) struct Endpoint {
     pub(super) aside: Aside,
     /// Overrides to it that were refused in a row.
     pub(super) refused: u32,
+    /// What it reports.
+    pub(super) view: View,
 }
 
 /// A cluster as one VM sees it.
@@ -47,6 +51,7 @@ pub(super) struct Cluster {
     /// Slots whose last request of this VM ended a moment ago, the latest last.
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
+    pub(super) reports: Reports,
     slots: Map<String, u32>,
     /// How far ignored overrides outweigh honoured ones.
     ignored: u32,
@@ -69,6 +74,7 @@ impl Cluster {
             eligible: Vec::new(),
             idle: Vec::new(),
             learned: Learned::default(),
+            reports: Reports::default(),
             slots: Map::default(),
             ignored: 0,
             warned: false,
@@ -110,6 +116,7 @@ impl Cluster {
                         standing,
                         aside: Aside::default(),
                         refused: 0,
+                        view: View::default(),
                     };
                     match known {
                         Some(replaced) => *replaced = new,
@@ -147,6 +154,12 @@ impl Cluster {
         if most > 0 {
             self.idle.push(slot);
         }
+    }
+
+    /// The seat of an eligible slot.
+    pub(super) fn seat(&self, slot: u32) -> Option<&Seat> {
+        let at = self.eligible.binary_search_by_key(&slot, |seat| seat.slot).ok()?;
+        self.eligible.get(at)
     }
 
     /// An override to `slot` was honoured.

@@ -126,7 +126,7 @@ pub(super) const REPORT: &[Field] = &[
 pub(super) const PROBE: &[Field] = &[
     field("mode", Kind::Choice(PROBE_MODES), "\"auto\""),
     field("deadline", Kind::Duration(1, 1000), "\"5ms\""),
-    field("fanout", Kind::Whole(1, 8), "5"),
+    field("fanout", Kind::Whole(1, 8), "3"),
     field("budget", Kind::Whole(0, 100_000), "1000"),
     field("server_budget", Kind::Whole(1, 100_000), "200"),
     field("cluster", Kind::ClusterName, "\"\""),

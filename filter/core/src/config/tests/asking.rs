@@ -14,7 +14,7 @@ fn by_default_twins_stamp_for_those_who_ask_and_quiet_proxies_probe() {
         config.probe,
         Probing {
             deadline_ms: 5,
-            fanout: 5,
+            fanout: 3,
             budget: 1000,
             server_budget: 200,
             cluster: None,

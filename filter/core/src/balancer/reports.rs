@@ -1,0 +1,46 @@
+//! What one VM knows of a cluster's reports as a whole.
+
+use crate::estimate::Usual;
+
+/// Slots of those who reported last; beyond `picker.scan_limit`, they are looked at.
+const MOST_RECENT: usize = 32;
+
+/// A cluster's reports.
+#[derive(Default)]
+pub(super) struct Reports {
+    /// Somebody has reported lately.
+    any: bool,
+    /// Slots of those who did last, the latest last.
+    recent: Vec<u32>,
+    usual: Usual,
+}
+
+impl Reports {
+    /// The endpoint in `slot` reported.
+    pub(super) fn heard(&mut self, slot: u32) {
+        self.any = true;
+        self.recent.retain(|known| *known != slot);
+        if self.recent.len() >= MOST_RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push(slot);
+    }
+
+    /// What is usual was found anew; `any`: somebody still counts as known.
+    pub(super) fn surveyed(&mut self, usual: Usual, any: bool) {
+        self.usual = usual;
+        self.any = any;
+    }
+
+    pub(super) fn is_any(&self) -> bool {
+        self.any
+    }
+
+    pub(super) fn recent(&self) -> &[u32] {
+        &self.recent
+    }
+
+    pub(super) fn usual(&self) -> &Usual {
+        &self.usual
+    }
+}

@@ -1,0 +1,47 @@
+//! How many probes a proxy may send.
+
+/// Probes that one VM may still send: a bucket that fills with time.
+#[derive(Debug, Default)]
+pub struct Budget {
+    left: f64,
+    filled_us: u64,
+}
+
+impl Budget {
+    /// Takes so many, if they are left. `rate`: how many a second this VM may send.
+    pub fn take(&mut self, count: usize, rate: f64, now_us: u64) -> bool {
+        /// What may come in one burst, in seconds of the rate.
+        const BURST_SECONDS: f64 = 0.1;
+        let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let elapsed_us = u32::try_from(now_us.saturating_sub(self.filled_us)).unwrap_or(u32::MAX);
+        self.filled_us = now_us;
+        let most = (rate * BURST_SECONDS).max(count);
+        self.left = (self.left + rate * f64::from(elapsed_us) / 1e6).min(most);
+        let enough = rate > 0.0 && self.left >= count;
+        if enough {
+            self.left -= count;
+        }
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test;
+
+    #[test]
+    fn no_more_than_the_rate_is_sent_whatever_is_asked() {
+        let mut budget = Budget::default();
+        let sent = |budget: &mut Budget, from: u64, rate: f64| {
+            // Every tenth of a millisecond, for ten seconds.
+            (0..100_000_u64).filter(|step| budget.take(3, rate, from + step * 100)).count() * 3
+        };
+        assert!((9_980..=10_110).contains(&sent(&mut budget, 0, 1_000.0)));
+        // Whoever was quiet has a tenth of a second's worth, no more.
+        assert!((9_980..=10_110).contains(&sent(&mut budget, 1_000_000_000, 1_000.0)));
+        assert_eq!(sent(&mut Budget::default(), 5_000_000, 0.0), 0);
+        // Less than one question a second is still one now and then.
+        assert!((3..=6).contains(&sent(&mut Budget::default(), 0, 0.5)));
+    }
+}

@@ -1,0 +1,168 @@
+//! How long a request would take at an endpoint, as far as one VM knows.
+
+use crate::load::Load;
+
+/// The estimator's parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuning {
+    /// Weight of the service time beside the wait.
+    pub service_weight: f32,
+    /// Weight of the busy share of the slots, in service times.
+    pub fill_weight: f32,
+    /// By so much of itself an estimate varies at random.
+    pub jitter: f32,
+    /// Requests of others that may have come or gone unseen at an endpoint that still counts as known.
+    pub fresh: f32,
+    /// So many service times after a report, what others had in flight counts as e^-1 of it.
+    pub fade: f32,
+    /// Endpoints to compare where nothing is fresh and nobody can be asked.
+    pub stale_samples: usize,
+    /// Endpoints out of which the best-looking are asked.
+    pub ask_pool: usize,
+    /// An estimate within this of the best possible needs no asking.
+    pub good_enough: f32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            service_weight: 0.2,
+            fill_weight: 0.0,
+            jitter: 0.1,
+            fresh: 0.5,
+            fade: 1.0,
+            stale_samples: 4,
+            ask_pool: 10,
+            good_enough: 1.6,
+        }
+    }
+}
+
+/// A report is forgotten after so long.
+pub const LONGEST_US: u64 = 10_000_000;
+
+/// What is usual among a cluster's endpoints: for those of whom nothing is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usual {
+    /// Time of service, in microseconds; 0: not known.
+    pub service_us: f32,
+    /// Requests served at a time.
+    pub slots: f32,
+    /// What others have in flight.
+    pub others: f32,
+    /// The shortest time of service of any.
+    pub fastest_us: f32,
+}
+
+/// What one VM knows of an endpoint from its reports.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    heard_us: Option<u64>,
+    /// What others had in flight at the last report, and usually have.
+    others: f32,
+    usual: f32,
+    service_us: f32,
+    slots: f32,
+    share: f32,
+    draining: bool,
+}
+
+impl View {
+    /// The part of the questions it would get that it wants.
+    pub fn share(&self) -> f32 {
+        if self.heard_us.is_some() { self.share } else { 1.0 }
+    }
+
+    /// A report arrives; `own`: requests of this proxy in flight there at this moment, without the
+    /// one that carries it.
+    pub fn hear(&mut self, load: &Load, own: f32, now_us: u64) {
+        /// What the newest report adds to the usual.
+        const NEWEST: f32 = 0.2;
+        let others = (load.in_flight - own).max(0.0);
+        if self.is_known(now_us) {
+            self.usual += NEWEST * (others - self.usual);
+        } else {
+            self.usual = others;
+        }
+        self.others = others;
+        self.heard_us = Some(now_us);
+        self.service_us = load.service_us.unwrap_or(0.0);
+        self.slots = load.slots.unwrap_or(0.0);
+        self.draining = load.draining;
+        self.share = load.asks;
+    }
+
+    /// It drains, or does not serve.
+    pub fn is_draining(&self, now_us: u64) -> bool {
+        self.draining && self.is_known(now_us)
+    }
+
+    /// Whether it has reported lately.
+    pub fn is_known(&self, now_us: u64) -> bool {
+        self.heard_us.is_some_and(|heard| now_us.saturating_sub(heard) <= LONGEST_US)
+    }
+
+    /// Adds what it says to what is usual, as one of `count` that do.
+    pub fn add_to(&self, usual: &mut Usual, count: f32) {
+        let mean = |to: &mut f32, value: f32| *to += (value - *to) / count;
+        mean(&mut usual.others, self.usual);
+        if self.service_us > 0.0 {
+            mean(&mut usual.service_us, self.service_us);
+            mean(&mut usual.slots, self.slots.max(1.0));
+            if usual.fastest_us == 0.0 || self.service_us < usual.fastest_us {
+                usual.fastest_us = self.service_us;
+            }
+        }
+    }
+
+    /// As this VM sees it now.
+    #[expect(clippy::cast_precision_loss, reason = "precise for days")]
+    pub fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
+        if !self.is_known(now_us) {
+            return Sight {
+                others: usual.others,
+                doubt: usual.others,
+                service_us: usual.service_us,
+                slots: usual.slots.max(1.0),
+            };
+        }
+        let (service_us, slots) = if self.service_us > 0.0 {
+            (self.service_us, self.slots.max(1.0))
+        } else {
+            (usual.service_us, usual.slots.max(1.0))
+        };
+        let age_us = now_us.saturating_sub(self.heard_us.unwrap_or(0)) as f32;
+        let age = age_us / service_us.max(1_000.0);
+        Sight {
+            others: self.others * (-age / tuning.fade).exp(),
+            doubt: self.usual.max(self.others) * age.min(1.0),
+            service_us,
+            slots,
+        }
+    }
+}
+
+/// What is thought of an endpoint at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// Requests of others in flight. It fades with the age of the report, for who is thought busy
+    /// is not looked at again.
+    pub others: f32,
+    /// So many of others may have come or gone unseen.
+    pub doubt: f32,
+    /// Time of service without waiting, in microseconds.
+    pub service_us: f32,
+    /// Requests served at a time.
+    pub slots: f32,
+}
+
+impl Sight {
+    /// What a request would cost that finds so many of this proxy in flight: its expected wait and a
+    /// part of the time of service, in microseconds.
+    pub fn cost_us(&self, own: f32, tuning: &Tuning) -> f32 {
+        let load = (own + self.others + 1.0) / self.slots;
+        let wait = (load - 1.0).max(0.0);
+        self.service_us.max(1.0)
+            * (wait + tuning.service_weight + tuning.fill_weight * load.min(1.0))
+    }
+}

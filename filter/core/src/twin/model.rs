@@ -1,0 +1,161 @@
+//! How long a request takes at a server, by how many are there before it: learned from the
+//! latencies that its twin sees.
+//!
+//! A server with `c` slots and mean service time `s` lets a request that finds `n` others wait for
+//! `n + 1 - c` of them to end, each after `s / c`: it takes `s * max(1, (n + 1) / c)`. Where requests
+//! share a server's processors instead of queueing, that is what they take if the others stay as
+//! many. So two numbers describe a server, and both are found by least squares from pairs of requests
+//! in flight at arrival and latency ("latency at RIF", as in Prequal, section 4.2).
+
+/// Classes of requests in flight: 0 to 15 each its own, then four to each doubling, up to 2^16.
+const CLASSES: usize = 64;
+/// A latency beyond so many times the expected one counts as so many times: a stream of hours, or a
+/// stall, says nothing of the next request.
+const OUTLIER: f32 = 8.0;
+
+/// What requests of one class took, in sum; the past fades.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Class {
+    weight: f32,
+    /// Requests in flight, with the one that arrived.
+    with_it: f32,
+    took_us: f32,
+}
+
+/// What a server's latencies say of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fit {
+    /// Mean time of service without waiting, in microseconds.
+    pub service_us: f32,
+    /// Requests that it serves at a time.
+    pub slots: f32,
+}
+
+impl Fit {
+    /// How many times longer than alone a request takes that finds `others` in flight.
+    pub fn stretch(&self, others: f32) -> f32 {
+        ((others + 1.0) / self.slots).max(1.0)
+    }
+}
+
+/// The latencies of a server, and what follows from them.
+#[derive(Clone, Debug)]
+pub struct Model {
+    classes: [Class; CLASSES],
+    /// Latency by expected stretch, in sum: the scale of late.
+    recent: (f32, f32),
+    fit: Option<Fit>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { classes: [Class::default(); CLASSES], recent: (0.0, 0.0), fit: None }
+    }
+}
+
+impl Model {
+    /// What was learned so far; `None` before the first request.
+    pub fn fit(&self) -> Option<Fit> {
+        self.fit
+    }
+
+    /// A request that found `others` in flight took `took_us`.
+    pub fn record(&mut self, others: f32, took_us: f32) {
+        let mut took_us = took_us;
+        if let Some(fit) = self.fit {
+            took_us = took_us.min(OUTLIER * fit.service_us * fit.stretch(others));
+            let (weight, service) = self.recent;
+            self.recent = (weight + 1.0, service + took_us / fit.stretch(others));
+        }
+        if let Some(class) = self.classes.get_mut(class_of(others)) {
+            class.weight += 1.0;
+            class.with_it += others + 1.0;
+            class.took_us += took_us;
+        }
+        if self.fit.is_none() {
+            self.fit = Some(Fit { service_us: took_us.max(1.0), slots: others + 1.0 });
+        }
+    }
+
+    /// Brings the fit up to date and lets `elapsed_ms` fade the past. Some microseconds of work.
+    pub fn refit(&mut self, elapsed_ms: f32, tuning: &super::TwinTuning) {
+        if let Some(slots) = self.slots(tuning.inertia) {
+            let service_us = self.scale(slots).unwrap_or(1.0).max(1.0);
+            let (weight, service) = self.recent;
+            let prior = tuning.prior;
+            let service_us = (service + prior * service_us) / (weight + prior);
+            self.fit = Some(Fit { service_us, slots });
+        }
+        let keep = 0.5_f32.powf(elapsed_ms / tuning.shape_half_ms);
+        for class in &mut self.classes {
+            class.weight *= keep;
+            class.with_it *= keep;
+            class.took_us *= keep;
+        }
+        let keep = 0.5_f32.powf(elapsed_ms / tuning.scale_half_ms);
+        self.recent = (self.recent.0 * keep, self.recent.1 * keep);
+    }
+
+    /// The fewest slots that explain the latencies: more than were ever in flight at a time cannot
+    /// be told from just as many, and nobody knows what would happen beyond.
+    fn slots(&self, inertia: f32) -> Option<f32> {
+        let most = self.seen().map(|(_, with_it, _)| with_it).reduce(f32::max)?;
+        let candidates = || {
+            let steps = (0..).map(|step: u16| {
+                let step = f32::from(step);
+                if step < 28.0 { 1.0 + step * 0.25 } else { 8.0 * 1.05_f32.powf(step - 28.0) }
+            });
+            steps.take_while(move |slots| *slots < most).chain([most])
+        };
+        // Who is always busy shows only how fast requests end, not how many are served at a time, and
+        // who never is shows neither: what was known before stays, unless it explains less.
+        let noise = self.scale(most).map_or(0.0, |service| service * service);
+        let before = self.fit.map_or(1.0, |fit| fit.slots);
+        let penalty = |slots: f32| {
+            let far = (slots / before).ln();
+            inertia * noise * far * far + self.error(slots)
+        };
+        candidates().min_by(|a, b| penalty(*a).total_cmp(&penalty(*b)))
+    }
+
+    /// The classes that hold anything: weight, mean in flight, mean latency.
+    fn seen(&self) -> impl Iterator<Item = (f32, f32, f32)> {
+        self.classes
+            .iter()
+            .filter(|class| class.weight > 0.05)
+            .map(|class| (class.weight, class.with_it / class.weight, class.took_us / class.weight))
+    }
+
+    /// The service time that fits best for so many slots.
+    fn scale(&self, slots: f32) -> Option<f32> {
+        let (mut took, mut stretch) = (0.0, 0.0);
+        for (weight, with_it, mean) in self.seen() {
+            let times = (with_it / slots).max(1.0);
+            took += weight * mean * times;
+            stretch += weight * times * times;
+        }
+        (stretch > 0.0).then(|| took / stretch)
+    }
+
+    /// The squared error that remains for so many slots.
+    fn error(&self, slots: f32) -> f32 {
+        let Some(service) = self.scale(slots) else { return 0.0 };
+        let error = |(weight, with_it, mean): (f32, f32, f32)| {
+            let off = mean - service * (with_it / slots).max(1.0);
+            weight * off * off
+        };
+        self.seen().map(error).sum()
+    }
+}
+
+/// The class of so many others in flight.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+fn class_of(others: f32) -> usize {
+    let others = others.clamp(0.0, 65_535.0) as u32;
+    if others < 16 {
+        return others as usize;
+    }
+    let octave = others.ilog2();
+    let quarter = others >> (octave - 2) & 3;
+    (16 + 4 * (octave - 4) + quarter) as usize
+}
