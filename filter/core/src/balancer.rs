@@ -1,6 +1,7 @@
 //! One VM's balancer: where a request goes, what it counts on, and what its end teaches.
 
 mod asked;
+mod beside;
 mod call;
 mod cluster;
 mod entry;
@@ -24,9 +25,11 @@ use crate::records::{Roster, Source, Standing};
 use crate::work::Work;
 
 pub use asked::MOST_ASKED;
+pub use beside::{Departure, TwinId, Visit};
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
 pub use upkeep::AdminRequest;
 
+use beside::Beside;
 use call::Word;
 use cluster::Cluster;
 use informed::Choice;
@@ -62,6 +65,8 @@ pub struct Balancer {
     upkeep: Upkeep,
     clusters: Vec<Cluster>,
     ids: Map<String, u32>,
+    /// The servers that this proxy stands beside.
+    twins: Vec<Beside>,
     /// The published list of clusters, once it is full.
     all_enlisted: Map<String, u32>,
     /// Room for the sample of a pick and for a list of endpoints, kept so that no request allocates.
@@ -89,6 +94,7 @@ impl Balancer {
             upkeep: Upkeep::new(now_ms),
             clusters: Vec::new(),
             ids: Map::default(),
+            twins: Vec::new(),
             all_enlisted: Map::default(),
             sample: Vec::new(),
             value: String::new(),

@@ -46,7 +46,7 @@ impl Load {
                 .filter(|us| *us >= 1.0),
             slots: slots.map(|slots| slots.clamp(1.0, MOST_IN_FLIGHT)),
             draining: drain.is_some_and(|drain| drain > 0.0),
-            asks: asks.unwrap_or(0.0),
+            asks: asks.map_or(1.0, |asks| asks.min(1.0)),
         })
     }
 }

@@ -23,6 +23,7 @@ mod json;
 mod tests;
 mod text;
 mod wire;
+mod write;
 
 use core::fmt;
 
@@ -32,6 +33,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use prost::Message as _;
 
 pub use self::wire::{Metric, OrcaLoadReport};
+pub use self::write::Stamp;
 
 /// The header or trailer whose value [`Report::parse`] reads.
 pub const HEADER: &str = "endpoint-load-metrics";
@@ -100,13 +102,9 @@ impl<const N: usize> Report<N> {
     }
 
     fn read(value: &[u8], wanted: &[&str; N], binary: bool) -> Result<Self, ReportError> {
-        if value.len() > MOST_BYTES {
-            return Err(ReportError::TooLong);
-        }
         let mut values = [None; N];
-        let mut reading =
-            Reading { figures: Figures::default(), names: wanted, values: &mut values, seen: 0 };
-        if binary { reading.base64(value) } else { reading.prefixed(value) }?;
+        let mut reading = Reading { names: wanted, values: &mut values, ..Reading::default() };
+        reading.value(value, binary)?;
         Ok(Self { figures: reading.figures, wanted: values })
     }
 }
@@ -173,15 +171,41 @@ impl Map {
 }
 
 /// A report while it is read. Not generic, so that the module has one copy of it.
+#[derive(Default)]
 struct Reading<'a> {
     figures: Figures,
     names: &'a [&'a str],
     values: &'a mut [Option<f64>],
     /// Entries of maps so far.
     seen: usize,
+    /// Everything that was read, where that is wanted.
+    whole: Option<OrcaLoadReport>,
 }
 
 impl Reading<'_> {
+    /// All that a value says, as far as it can be believed.
+    fn whole(value: &[u8], binary: bool) -> Result<OrcaLoadReport, ReportError> {
+        let mut reading = Reading { whole: Some(OrcaLoadReport::default()), ..Self::default() };
+        reading.value(value, binary)?;
+        let Figures { cpu_utilization, mem_utilization, application_utilization, .. } =
+            reading.figures;
+        Ok(OrcaLoadReport {
+            cpu_utilization,
+            mem_utilization,
+            application_utilization,
+            rps_fractional: reading.figures.rps_fractional,
+            eps: reading.figures.eps,
+            ..reading.whole.unwrap_or_default()
+        })
+    }
+
+    fn value(&mut self, value: &[u8], binary: bool) -> Result<(), ReportError> {
+        if value.len() > MOST_BYTES {
+            return Err(ReportError::TooLong);
+        }
+        if binary { self.base64(value) } else { self.prefixed(value) }
+    }
+
     fn prefixed(&mut self, value: &[u8]) -> Result<(), ReportError> {
         if let Some(rest) = value.strip_prefix(b"TEXT ") {
             text::read(self, rest)
@@ -210,20 +234,10 @@ impl Reading<'_> {
     }
 
     fn message(&mut self, message: &OrcaLoadReport) {
-        for (name, value) in [
-            ("cpu_utilization", message.cpu_utilization),
-            ("mem_utilization", message.mem_utilization),
-            ("application_utilization", message.application_utilization),
-            ("rps_fractional", message.rps_fractional),
-            ("eps", message.eps),
-        ] {
+        for (name, value) in message.figures() {
             self.figure(name, Some(value));
         }
-        for (map, metrics) in [
-            (Map::Named, &message.named_metrics),
-            (Map::Utilization, &message.utilization),
-            (Map::Cost, &message.request_cost),
-        ] {
+        for (map, metrics) in message.maps() {
             for metric in metrics {
                 self.metric(map, &metric.name, Some(metric.value));
             }
@@ -269,6 +283,14 @@ impl Reading<'_> {
             if wanted.strip_prefix(map.prefix()) == Some(name) {
                 *to = Some(value.min(most));
             }
+        }
+        if let Some(whole) = &mut self.whole {
+            let metrics = match map {
+                Map::Named => &mut whole.named_metrics,
+                Map::Utilization => &mut whole.utilization,
+                Map::Cost => &mut whole.request_cost,
+            };
+            metrics.push(Metric { name: name.to_owned(), value: value.min(most) });
         }
     }
 }

@@ -20,6 +20,10 @@ impl Balancer {
             return Some(ClusterId::new(*id));
         }
         self.begin(proxy);
+        if self.clusters.is_empty() {
+            // Nobody asked the admin interface before there was a cluster to ask for.
+            self.upkeep.wait_from(self.now_ms);
+        }
         let index = self.enlist(proxy, name)?;
         let mut cluster = Cluster::new(name, index, self.ledger.open(name));
         let published = records::read::<Roster>(proxy, &records::roster_key(name));
@@ -52,7 +56,7 @@ impl Balancer {
     }
 
     /// Before the first count: a record of this VM, and a look whether gauges count at all.
-    fn begin(&mut self, proxy: &dyn Proxy) {
+    pub(super) fn begin(&mut self, proxy: &dyn Proxy) {
         if self.busy {
             return;
         }
@@ -75,12 +79,10 @@ impl Balancer {
         self.presence.ensure(proxy, &mut self.ledger);
         // A worker that was started anew after a crash knows at once what the others know.
         self.follow(proxy);
-        // Nobody asked the admin interface before there was a cluster to ask for.
-        self.upkeep.wait_from(self.now_ms);
     }
 
     /// The cluster's index in the published list.
-    fn enlist(&mut self, proxy: &dyn Proxy, name: &str) -> Option<usize> {
+    pub(super) fn enlist(&mut self, proxy: &dyn Proxy, name: &str) -> Option<usize> {
         if self.all_enlisted.is_empty() {
             let names = roster::enlist(proxy, name)?.names;
             if names.len() < roster::MOST_CLUSTERS {

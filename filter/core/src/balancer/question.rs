@@ -5,9 +5,12 @@ const FILTER_BYTES: usize = 4_000;
 
 /// The path that asks for `names`, and for `admin_cluster`, so that an answer without clusters is
 /// no answer of Envoy's. Envoy before 1.38 ignores the filter and lists all.
-pub(super) fn admin_path(names: &[String], admin_cluster: &str) -> String {
+pub(super) fn admin_path<'a>(
+    names: impl Iterator<Item = &'a str>,
+    admin_cluster: &'a str,
+) -> String {
     let mut path = String::from("/clusters?format=json&filter=%5E%28");
-    for (index, name) in names.iter().map(String::as_str).chain([admin_cluster]).enumerate() {
+    for (index, name) in names.chain([admin_cluster]).enumerate() {
         if index > 0 {
             path.push_str("%7C");
         }
@@ -32,8 +35,12 @@ pub(super) fn admin_path(names: &[String], admin_cluster: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::admin_path;
+    use super::admin_path as path;
     use crate::test;
+
+    fn admin_path(names: &[String], admin_cluster: &str) -> String {
+        path(names.iter().map(String::as_str), admin_cluster)
+    }
 
     #[test]
     fn the_admin_interface_is_asked_for_the_clusters_in_use() {

@@ -11,6 +11,7 @@ use crate::proxy::{ClusterGauge, Proxy};
 use crate::records::{self, CLUSTERS, Clusters, Roster, STATE, Source, Standing, State};
 
 use super::Balancer;
+use super::beside::is_server;
 use super::question::admin_path;
 
 /// The coordinator does its slow work (slots, figures) once in so many milliseconds.
@@ -126,6 +127,7 @@ impl Balancer {
         };
         self.forget(proxy);
         self.follow(proxy);
+        self.learn_of_servers(proxy, config);
         request
     }
 
@@ -149,7 +151,8 @@ impl Balancer {
         // The answer may not tell of a cluster that came after the question, which is not to say
         // that Envoy knows nothing of it. The list only grows at its end.
         names.truncate(self.upkeep.asked_clusters);
-        let wanted: Map<String, u32> = names.iter().cloned().zip(0..).collect();
+        let wanted: Map<String, u32> =
+            names.iter().filter(|name| !is_server(name)).cloned().zip(0..).collect();
         let answer = match admin::parse(body, &|name| wanted.contains_key(name)) {
             Ok(answer) => answer,
             Err(error) => {
@@ -162,7 +165,7 @@ impl Balancer {
         let pace_ms = length.saturating_mul(1_000) / BYTES_PER_SECOND;
         let due_ms = config.discovery.interval_ms.max(pace_ms);
         self.upkeep.next_ms = now_ms.saturating_add(due_ms);
-        for (index, name) in names.iter().enumerate() {
+        for (index, name) in clusters(&names) {
             let listing = compose(config, name, answer.cluster(name));
             publish(proxy, index, name, &listing);
         }
@@ -200,8 +203,11 @@ impl Balancer {
         undertaker.tick(proxy, |epoch| {
             for name in &names {
                 let key = records::roster_key(name);
-                let slots =
-                    records::read::<Roster>(proxy, &key).map_or(0, |(r, _)| r.entries.len());
+                let slots = if is_server(name) {
+                    1
+                } else {
+                    records::read::<Roster>(proxy, &key).map_or(0, |(r, _)| r.entries.len())
+                };
                 let book = ledger.open(name);
                 ledger.zero_other(proxy, book, u32::try_from(slots).unwrap_or(0), epoch);
             }
@@ -219,19 +225,21 @@ impl Balancer {
             self.admin_failed(proxy, config);
         }
         let newcomers = names.len() > self.upkeep.asked_clusters && !self.upkeep.failing;
-        if names.is_empty() || (now_ms < self.upkeep.next_ms && !newcomers) {
+        if clusters(&names).next().is_none() || (now_ms < self.upkeep.next_ms && !newcomers) {
             return None;
         }
         self.upkeep.asked_clusters = names.len();
         self.upkeep.asked_ms = Some(now_ms);
-        Some(AdminRequest { path: admin_path(&names, admin_cluster) })
+        Some(AdminRequest {
+            path: admin_path(clusters(&names).map(|(_, name)| name.as_str()), admin_cluster),
+        })
     }
 
     /// The coordinator's slow work.
     fn round(&mut self, proxy: &dyn Proxy, config: &Config, names: &[String]) {
         let now_ms = self.now_ms;
         let fresh = self.upkeep.is_fresh(now_ms);
-        for (index, name) in names.iter().enumerate() {
+        for (index, name) in clusters(names) {
             if !fresh && config.cluster(name).given.is_some() {
                 publish(proxy, index, name, &compose(config, name, None));
             }
@@ -329,6 +337,11 @@ fn slots_of(all: &mut Vec<Vec<Option<u64>>>, cluster: usize, slots: usize) -> &m
         entries.resize(slots, None);
         entries
     })
+}
+
+/// Those that requests leave for, with their indices.
+fn clusters(names: &[String]) -> impl Iterator<Item = (usize, &String)> {
+    names.iter().enumerate().filter(|(_, name)| !is_server(name))
 }
 
 fn enlisted(proxy: &dyn Proxy) -> Vec<String> {

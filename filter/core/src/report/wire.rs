@@ -2,6 +2,8 @@
 
 use prost::Message;
 
+use super::Map;
+
 /// `xds.data.orca.v3.OrcaLoadReport`, without its deprecated field `rps` (3).
 #[derive(Clone, PartialEq, Message)]
 pub struct OrcaLoadReport {
@@ -29,6 +31,28 @@ pub struct OrcaLoadReport {
     /// A fraction that the application defines; may exceed 1.
     #[prost(double, tag = "9")]
     pub application_utilization: f64,
+}
+
+impl OrcaLoadReport {
+    /// The standard figures, by name.
+    pub(super) fn figures(&self) -> [(&'static str, f64); 5] {
+        [
+            ("cpu_utilization", self.cpu_utilization),
+            ("mem_utilization", self.mem_utilization),
+            ("application_utilization", self.application_utilization),
+            ("rps_fractional", self.rps_fractional),
+            ("eps", self.eps),
+        ]
+    }
+
+    /// The three maps.
+    pub(super) fn maps(&self) -> [(Map, &[Metric]); 3] {
+        [
+            (Map::Named, &self.named_metrics),
+            (Map::Utilization, &self.utilization),
+            (Map::Cost, &self.request_cost),
+        ]
+    }
 }
 
 /// An entry of a `map<string, double>`, which on the wire is a repeated message of this form. Kept
