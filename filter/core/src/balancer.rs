@@ -9,6 +9,7 @@ mod header;
 mod informed;
 mod question;
 mod reports;
+mod serving;
 mod upkeep;
 
 use crate::Map;
@@ -25,7 +26,7 @@ use crate::records::{Roster, Source, Standing};
 use crate::work::Work;
 
 pub use asked::MOST_ASKED;
-pub use beside::{Departure, TwinId, Visit};
+pub use beside::{Departure, TwinId, UNWELL_MS, Visit};
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
 pub use upkeep::AdminRequest;
 
@@ -33,6 +34,7 @@ use beside::Beside;
 use call::Word;
 use cluster::Cluster;
 use informed::Choice;
+use serving::Serving;
 use upkeep::Upkeep;
 
 /// Where silence was proven to mean that picks are honoured, one in so many is looked at still.
@@ -67,6 +69,7 @@ pub struct Balancer {
     ids: Map<String, u32>,
     /// The servers that this proxy stands beside.
     twins: Vec<Beside>,
+    serving: Serving,
     /// The published list of clusters, once it is full.
     all_enlisted: Map<String, u32>,
     /// Room for the sample of a pick and for a list of endpoints, kept so that no request allocates.
@@ -95,6 +98,7 @@ impl Balancer {
             clusters: Vec::new(),
             ids: Map::default(),
             twins: Vec::new(),
+            serving: Serving::default(),
             all_enlisted: Map::default(),
             sample: Vec::new(),
             value: String::new(),

@@ -25,6 +25,11 @@ pub fn roster_key(cluster: &str) -> String {
     format!("leastload.1.roster.{cluster}")
 }
 
+/// Key of a [`Server`], by the name that it has in [`Clusters`].
+pub fn server_key(name: &str) -> String {
+    format!("leastload.1.{name}")
+}
+
 /// Who coordinates: reads the admin interface and watches the other VMs.
 #[derive(Clone, PartialEq, Message)]
 pub struct Lease {
@@ -88,6 +93,36 @@ pub struct State {
     /// The last attempt to read the admin interface failed.
     #[prost(bool, tag = "4")]
     pub failing: bool,
+    /// The proxy drains: whoever asks its servers for their load hears that they do.
+    #[prost(bool, tag = "5")]
+    pub draining: bool,
+}
+
+/// What the workers learned of a server beside the proxy: each adds what it saw, the coordinator
+/// draws the conclusions. Of these numbers none is believed to be finite or within its range.
+#[derive(Clone, PartialEq, Message)]
+pub struct Server {
+    /// By class of requests in flight, three sums: weight, requests in flight, latency in us.
+    #[prost(float, repeated, tag = "1")]
+    pub sums: Vec<f32>,
+    /// Of late, two sums: weight, service time in us.
+    #[prost(float, repeated, tag = "2")]
+    pub recent: Vec<f32>,
+    /// Requests that ended, those that failed, and probes answered, since the last conclusions.
+    #[prost(uint32, repeated, tag = "3")]
+    pub counts: Vec<u32>,
+    /// Time of service in us and slots; empty where nothing is known.
+    #[prost(float, repeated, tag = "4")]
+    pub fit: Vec<f32>,
+    /// A second: requests that ended, those that failed, probes answered.
+    #[prost(float, repeated, tag = "5")]
+    pub rates: Vec<f32>,
+    /// The part of what askers would like to ask that they may, less 1.
+    #[prost(float, tag = "6")]
+    pub share: f32,
+    /// For so many milliseconds it counts as one that does not serve.
+    #[prost(uint32, tag = "7")]
+    pub unwell_ms: u32,
 }
 
 /// How a cluster's membership came to be known.

@@ -2,10 +2,16 @@
 //! say how long one more would take.
 
 mod model;
+mod shared;
 
 pub use model::{Fit, Model};
 
 use crate::load::Load;
+
+/// Least part of what askers would like to ask that they may.
+const LEAST_SHARE: f32 = 0.001;
+/// Less than so many a second is none.
+const LEAST_RATE: f32 = 0.001;
 
 /// What the model forgets, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,18 +40,25 @@ impl Default for TwinTuning {
     }
 }
 
-/// What a server's requests taught, over all workers of its proxy.
+/// What a server's requests taught. Where several workers serve one server, each has a twin, and
+/// they [`exchange`](Twin::exchange) what they learned.
 #[derive(Clone, Debug)]
 pub struct Twin {
     model: Model,
     /// Since the last tick.
-    ended: u32,
-    failed: u32,
-    asked: u32,
+    counts: Counts,
     /// A second, of late.
     rates: Rates,
     /// The part of what askers would like to ask that they may.
     share: f32,
+}
+
+/// Events since the last tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Counts {
+    ended: u32,
+    failed: u32,
+    asked: u32,
 }
 
 /// Events a second, of late.
@@ -63,9 +76,7 @@ impl Default for Twin {
     fn default() -> Self {
         Self {
             model: Model::default(),
-            ended: 0,
-            failed: 0,
-            asked: 0,
+            counts: Counts::default(),
             rates: Rates::default(),
             share: 1.0,
         }
@@ -75,38 +86,49 @@ impl Default for Twin {
 impl Twin {
     /// A request that found `others` in flight ended after `took_us`.
     pub fn ended(&mut self, others: f32, took_us: f32) {
-        self.ended += 1;
+        self.left();
         self.model.record(others, took_us);
     }
 
     /// A request failed: what it took says nothing.
     pub fn failed(&mut self) {
-        self.ended += 1;
-        self.failed += 1;
+        self.left();
+        self.counts.failed = self.counts.failed.saturating_add(1);
+    }
+
+    /// A request ended, and what it took says nothing.
+    pub fn left(&mut self) {
+        self.counts.ended = self.counts.ended.saturating_add(1);
     }
 
     /// A probe is answered.
     pub fn asked(&mut self) {
-        self.asked += 1;
+        self.counts.asked = self.counts.asked.saturating_add(1);
     }
 
-    /// Time passes: about four times a second.
+    /// Time passes: about four times a second. Where none did, counts are dropped whose time is not
+    /// known.
     pub fn tick(&mut self, elapsed_ms: f32, tuning: &TwinTuning) {
-        #[expect(clippy::cast_precision_loss, reason = "few in a tick")]
-        let asked = self.asked as f32 * 1_000.0 / elapsed_ms.max(1.0);
-        let step = (tuning.budget / asked.max(1.0)).clamp(0.1, 2.0).powf(0.3);
-        self.share = (self.share * step).clamp(0.001, 1.0);
         self.model.refit(elapsed_ms, tuning);
-        // Of late: the last two seconds or so.
-        let newest = (elapsed_ms / 2_000.0).min(1.0);
-        let of_late = |rate: &mut f32, count: &mut u32| {
+        let counts = core::mem::take(&mut self.counts);
+        // Not a number is not above 0.
+        if elapsed_ms > 0.0 {
             #[expect(clippy::cast_precision_loss, reason = "few in a tick")]
-            let now = core::mem::take(count) as f32 * 1_000.0 / elapsed_ms.max(1.0);
-            *rate += newest * (now - *rate);
-        };
-        of_late(&mut self.rates.ended, &mut self.ended);
-        of_late(&mut self.rates.failed, &mut self.failed);
-        of_late(&mut self.rates.asked, &mut self.asked);
+            let rate = |count: u32| count as f32 * 1_000.0 / elapsed_ms.max(1.0);
+            let step = (tuning.budget / rate(counts.asked).max(1.0)).clamp(0.1, 2.0).powf(0.3);
+            self.share = (self.share * step).clamp(LEAST_SHARE, 1.0);
+            // Of late: the last two seconds or so.
+            let newest = (elapsed_ms / 2_000.0).min(1.0);
+            let of_late = |before: f32, count| {
+                let now = before + newest * (rate(count) - before);
+                if now < LEAST_RATE { 0.0 } else { now }
+            };
+            self.rates = Rates {
+                ended: of_late(self.rates.ended, counts.ended),
+                failed: of_late(self.rates.failed, counts.failed),
+                asked: of_late(self.rates.asked, counts.asked),
+            };
+        }
     }
 
     /// What the server's load is, with so many in flight.
@@ -125,4 +147,9 @@ impl Twin {
     pub fn rates(&self) -> Rates {
         self.rates
     }
+}
+
+/// The number brought within bounds; what is none becomes the least.
+fn within(number: f32, least: f32, most: f32) -> f32 {
+    if number > least { number.min(most) } else { least }
 }

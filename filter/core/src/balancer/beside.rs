@@ -5,6 +5,7 @@ use super::Balancer;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::proxy::Proxy;
+use crate::records::{self, Server, server_key};
 use crate::report::Stamp;
 use crate::twin::{Twin, TwinTuning};
 use crate::work::Work;
@@ -12,6 +13,11 @@ use crate::work::Work;
 /// Before a cluster's name in the list of clusters and in gauges, where requests to it are counted
 /// on the server's side.
 const PREFIX: &str = "twin:";
+
+/// How long a word holds that a server does not serve.
+pub const UNWELL_MS: u32 = 30_000;
+/// A tick is about so long: for a worker whose proxy keeps nothing for it.
+const TICK_MS: f32 = 250.0;
 
 /// Whether a name in the list of clusters is that of a server beside the proxy.
 pub(super) fn is_server(name: &str) -> bool {
@@ -49,10 +55,24 @@ pub(super) struct Beside {
     /// Its index in the ledger.
     book: usize,
     twin: Twin,
-    ticked_ms: u64,
+    /// It was said not to serve.
+    unwell: bool,
+    /// Coordinator only: when conclusions were drawn last.
+    concluded_ms: Option<u64>,
 }
 
 impl Beside {
+    fn new(name: String, book: usize) -> Self {
+        Self { name, book, twin: Twin::default(), unwell: false, concluded_ms: None }
+    }
+
+    fn exchange(&mut self, proxy: &dyn Proxy, conclude: Option<f32>, tuning: &TwinTuning) {
+        match self.twin.exchange(proxy, &self.name, conclude, tuning) {
+            Some(shared) => self.unwell = shared.unwell_ms > 0,
+            None => self.twin.tick(TICK_MS, tuning),
+        }
+    }
+
     /// Requests in flight over all workers.
     fn in_flight(&self, proxy: &dyn Proxy, ledger: &mut Ledger, without: Work) -> f32 {
         let mut work = ledger.outstanding(proxy, self.book, 0);
@@ -75,7 +95,10 @@ impl Balancer {
         self.enlist(proxy, &name)?;
         let book = self.ledger.open(&name);
         let id = u32::try_from(self.twins.len()).ok()?;
-        self.twins.push(Beside { name, book, twin: Twin::default(), ticked_ms: self.now_ms });
+        let mut server = Beside::new(name, book);
+        // A worker that was started anew after a crash knows at once what the others know.
+        server.exchange(proxy, None, &TwinTuning::default());
+        self.twins.push(server);
         Some(TwinId(id))
     }
 
@@ -92,18 +115,14 @@ impl Balancer {
     /// What the server's load is, for the response to `visit`, which it leaves out; or for the answer
     /// to a probe, which counts as one.
     pub fn stamp(&mut self, proxy: &dyn Proxy, id: TwinId, visit: Option<&Visit>) -> Stamp {
-        let nobody = &mut Beside {
-            name: String::new(),
-            book: usize::MAX,
-            twin: Twin::default(),
-            ticked_ms: 0,
-        };
+        let nobody = &mut Beside::new(String::new(), usize::MAX);
         let server = self.twins.get_mut(id.0 as usize).unwrap_or(nobody);
         let carried = if visit.is_some() { Work::ONE } else { Work::ZERO };
         if visit.is_none() {
             server.twin.asked();
         }
-        let load = server.twin.load(server.in_flight(proxy, &mut self.ledger, carried));
+        let mut load = server.twin.load(server.in_flight(proxy, &mut self.ledger, carried));
+        load.draining = server.unwell || self.serving.drains;
         let rates = server.twin.rates();
         let utilization = match (load.service_us, load.slots) {
             (Some(service_us), Some(slots)) => rates.ended * service_us / 1e6 / slots,
@@ -112,9 +131,19 @@ impl Balancer {
         Stamp { load, rps: rates.ended, eps: rates.failed, utilization }
     }
 
-    /// Whether the server takes requests, as its proxy heard from its health service: what it is told
-    /// holds until it is told otherwise.
-    pub fn set_serving(&mut self, _proxy: &dyn Proxy, _id: TwinId, _serves: bool) {}
+    /// Whether the server takes requests, by its health service, say. That it does not holds for
+    /// [`UNWELL_MS`] if it is not said again.
+    pub fn set_serving(&mut self, proxy: &dyn Proxy, id: TwinId, well: bool) {
+        let Some(server) = self.twins.get_mut(id.0 as usize) else { return };
+        if well && !server.unwell {
+            return;
+        }
+        server.unwell = !well;
+        let unwell_ms = if well { 0 } else { UNWELL_MS };
+        records::update::<Server>(proxy, &server_key(&server.name), |record| {
+            core::mem::replace(&mut record.unwell_ms, unwell_ms) != unwell_ms
+        });
+    }
 
     /// A request ended.
     #[expect(clippy::needless_pass_by_value, reason = "it ends here")]
@@ -127,20 +156,34 @@ impl Balancer {
         match how {
             Departure::Served => server.twin.ended(others, took_us),
             Departure::Failed => server.twin.failed(),
-            Departure::Unknown => {}
+            Departure::Unknown => server.twin.left(),
         }
     }
 
-    /// Time passed.
-    pub(super) fn learn_of_servers(&mut self, _proxy: &dyn Proxy, config: &Config) {
+    /// The coordinator knows every server, also those of which it has seen no request.
+    pub(super) fn adopt_servers(&mut self, names: &[String]) {
+        for name in names.iter().filter(|name| is_server(name)) {
+            if !self.twins.iter().any(|server| server.name == *name) {
+                self.twins.push(Beside::new(name.clone(), self.ledger.open(name)));
+            }
+        }
+    }
+
+    /// Time passed: the workers tell each other what they learned.
+    pub(super) fn learn_of_servers(&mut self, proxy: &dyn Proxy, config: &Config) {
         #[expect(clippy::cast_precision_loss, reason = "at most 100,000")]
         let budget = config.probe.server_budget as f32;
+        let tuning = TwinTuning { budget, ..TwinTuning::default() };
+        let (now_ms, coordinates) = (self.now_ms, self.lease.is_held());
         for server in &mut self.twins {
-            let elapsed_ms =
-                self.now_ms.saturating_sub(core::mem::replace(&mut server.ticked_ms, self.now_ms));
-            #[expect(clippy::cast_precision_loss, reason = "little")]
-            let elapsed_ms = elapsed_ms as f32;
-            server.twin.tick(elapsed_ms, &TwinTuning { budget, ..TwinTuning::default() });
+            let since_ms = server.concluded_ms.take();
+            #[expect(clippy::cast_precision_loss, reason = "digits that matter stay")]
+            let elapsed_ms = since_ms.map_or(0.0, |since| now_ms.saturating_sub(since) as f32);
+            if coordinates {
+                server.concluded_ms = Some(now_ms);
+            }
+            let conclude = coordinates.then_some(elapsed_ms);
+            server.exchange(proxy, conclude, &tuning);
         }
     }
 }

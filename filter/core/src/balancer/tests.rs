@@ -5,6 +5,8 @@ use crate::config::Config;
 use crate::memory::Memory;
 use crate::test;
 
+#[expect(clippy::float_cmp, reason = "whole numbers")]
+mod beside;
 mod fates;
 mod membership;
 mod places;

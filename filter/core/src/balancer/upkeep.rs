@@ -1,7 +1,7 @@
 //! What happens at ticks: the VM stays in the epoch and follows published membership; the
 //! coordinator also reads the admin interface, keeps slots in order and publishes figures.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::Map;
 use crate::config::Config;
@@ -20,7 +20,7 @@ const ROUND_MS: u64 = 1_000;
 /// that it has not brought up to date.
 const QUARANTINE_MS: u64 = 30_000;
 /// An answer of the admin interface is given up after so long.
-const ANSWER_MS: u64 = 10_000;
+pub(super) const ANSWER_MS: u64 = 10_000;
 /// Most bytes of admin answers a second, on average: Envoy's main thread spends about 12 us on
 /// each kilobyte, and all of Envoy waits behind it.
 const BYTES_PER_SECOND: u64 = 1_000_000;
@@ -123,6 +123,7 @@ impl Balancer {
             self.upkeep.gone.clear();
             self.upkeep.asked_ms = None;
             self.upkeep.asked_clusters = 0;
+            self.serving.stop_asking();
             None
         };
         self.forget(proxy);
@@ -143,6 +144,10 @@ impl Balancer {
         body: impl Read,
         length: u64,
     ) -> Result<(), admin::ParseError> {
+        if self.serving.is_asked(self.now_ms) {
+            self.ready_answered(proxy, config, body);
+            return Ok(());
+        }
         if self.upkeep.asked_ms.is_none() {
             // Given up, or another VM coordinates by now.
             return Ok(());
@@ -181,6 +186,9 @@ impl Balancer {
 
     /// The admin interface could not be asked, or answered anything but 200.
     pub fn admin_failed(&mut self, proxy: &dyn Proxy, config: &Config) {
+        if self.ready_answered(proxy, config, io::empty()) {
+            return;
+        }
         self.upkeep.asked_ms = None;
         self.upkeep.next_ms = self.now_ms.saturating_add(config.discovery.interval_ms);
         let mut first = false;
@@ -199,6 +207,7 @@ impl Balancer {
 
     fn coordinate(&mut self, proxy: &dyn Proxy, config: &Config) -> Option<AdminRequest> {
         let names = enlisted(proxy);
+        self.adopt_servers(&names);
         let Self { undertaker, ledger, .. } = self;
         undertaker.tick(proxy, |epoch| {
             for name in &names {
@@ -218,6 +227,9 @@ impl Balancer {
             self.round(proxy, config, &names);
         }
         let admin_cluster = config.discovery.admin_cluster.as_deref()?;
+        if self.serving.is_asked(now_ms) {
+            return None;
+        }
         if let Some(asked_ms) = self.upkeep.asked_ms {
             if now_ms.saturating_sub(asked_ms) < ANSWER_MS {
                 return None;
@@ -226,7 +238,7 @@ impl Balancer {
         }
         let newcomers = names.len() > self.upkeep.asked_clusters && !self.upkeep.failing;
         if clusters(&names).next().is_none() || (now_ms < self.upkeep.next_ms && !newcomers) {
-            return None;
+            return self.ready_question();
         }
         self.upkeep.asked_clusters = names.len();
         self.upkeep.asked_ms = Some(now_ms);
@@ -287,6 +299,7 @@ impl Balancer {
         }
         self.upkeep.due_ms = state.due_ms;
         self.upkeep.failing = state.failing;
+        self.serving.drains = state.draining;
         for cluster in &mut self.clusters {
             let published = state.versions.get(cluster.index).copied().unwrap_or(0);
             if published != cluster.version

@@ -7,11 +7,18 @@
 //! many. So two numbers describe a server, and both are found by least squares from pairs of requests
 //! in flight at arrival and latency ("latency at RIF", as in Prequal, section 4.2).
 
+use super::within;
+use crate::load::LONGEST_SERVICE_US;
+
+/// Most slots that a server is believed to have.
+pub(super) const MOST_SLOTS: f32 = 65_536.0;
 /// Classes of requests in flight: 0 to 15 each its own, then four to each doubling, up to 2^16.
 const CLASSES: usize = 64;
 /// A latency beyond so many times the expected one counts as so many times: a stream of hours, or a
 /// stall, says nothing of the next request.
 const OUTLIER: f32 = 8.0;
+/// A class of less weight says nothing.
+const LEAST_WEIGHT: f32 = 0.05;
 
 /// What requests of one class took, in sum; the past fades.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,6 +39,14 @@ pub struct Fit {
 }
 
 impl Fit {
+    /// Whatever was told or computed, it can be used.
+    fn within_bounds(self) -> Self {
+        Self {
+            service_us: within(self.service_us, 1.0, LONGEST_SERVICE_US),
+            slots: within(self.slots, 1.0, MOST_SLOTS),
+        }
+    }
+
     /// How many times longer than alone a request takes that finds `others` in flight.
     pub fn stretch(&self, others: f32) -> f32 {
         ((others + 1.0) / self.slots).max(1.0)
@@ -61,7 +76,8 @@ impl Model {
 
     /// A request that found `others` in flight took `took_us`.
     pub fn record(&mut self, others: f32, took_us: f32) {
-        let mut took_us = took_us;
+        let others = within(others, 0.0, MOST_SLOTS - 1.0);
+        let mut took_us = within(took_us, 1.0, LONGEST_SERVICE_US);
         if let Some(fit) = self.fit {
             took_us = took_us.min(OUTLIER * fit.service_us * fit.stretch(others));
             let (weight, service) = self.recent;
@@ -84,16 +100,64 @@ impl Model {
             let (weight, service) = self.recent;
             let prior = tuning.prior;
             let service_us = (service + prior * service_us) / (weight + prior);
-            self.fit = Some(Fit { service_us, slots });
+            self.fit = Some(Fit { service_us, slots }.within_bounds());
         }
+        let elapsed_ms = within(elapsed_ms, 0.0, f32::MAX);
         let keep = 0.5_f32.powf(elapsed_ms / tuning.shape_half_ms);
         for class in &mut self.classes {
             class.weight *= keep;
             class.with_it *= keep;
             class.took_us *= keep;
+            if class.weight < LEAST_WEIGHT {
+                *class = Class::default();
+            }
         }
         let keep = 0.5_f32.powf(elapsed_ms / tuning.scale_half_ms);
         self.recent = (self.recent.0 * keep, self.recent.1 * keep);
+        if self.recent.0 < LEAST_WEIGHT {
+            self.recent = (0.0, 0.0);
+        }
+    }
+
+    /// Adds what another one recorded.
+    pub(super) fn absorb(&mut self, news: &Self) {
+        for (class, new) in self.classes.iter_mut().zip(&news.classes) {
+            class.weight += new.weight;
+            class.with_it += new.with_it;
+            class.took_us += new.took_us;
+        }
+        self.recent.0 += news.recent.0;
+        self.recent.1 += news.recent.1;
+        self.fit = self.fit.or(news.fit);
+    }
+
+    /// The conclusions alone.
+    pub(super) fn without_sums(&self) -> Self {
+        Self { fit: self.fit, ..Self::default() }
+    }
+
+    /// From what [`Model::sums`], [`Model::recent`] and [`Model::fit`] told: none of it negative.
+    pub(super) fn of(
+        sums: &mut dyn Iterator<Item = f32>,
+        recent: (f32, f32),
+        fit: Option<Fit>,
+    ) -> Self {
+        let mut model = Self { recent, fit: fit.map(Fit::within_bounds), ..Self::default() };
+        for class in &mut model.classes {
+            let mut next = || sums.next().unwrap_or(0.0);
+            *class = Class { weight: next(), with_it: next(), took_us: next() };
+        }
+        model
+    }
+
+    /// What was recorded, three numbers for each class.
+    pub(super) fn sums(&self) -> impl Iterator<Item = f32> {
+        self.classes.iter().flat_map(|class| [class.weight, class.with_it, class.took_us])
+    }
+
+    /// What was recorded of late: weight, service time.
+    pub(super) fn recent(&self) -> (f32, f32) {
+        self.recent
     }
 
     /// The fewest slots that explain the latencies: more than were ever in flight at a time cannot
@@ -122,7 +186,7 @@ impl Model {
     fn seen(&self) -> impl Iterator<Item = (f32, f32, f32)> {
         self.classes
             .iter()
-            .filter(|class| class.weight > 0.05)
+            .filter(|class| class.weight > LEAST_WEIGHT)
             .map(|class| (class.weight, class.with_it / class.weight, class.took_us / class.weight))
     }
 
