@@ -16,6 +16,9 @@ const OURS: [&str; 5] = ["rif", "svc", "cap", "drain", "asks"];
 /// zeros, which are short on the wire.
 const BITS: u32 = 8;
 
+#[cfg(test)]
+mod tests;
+
 /// What a twin says of its server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stamp {
