@@ -118,7 +118,7 @@ impl Balancer {
         let left = self.reason_not_to_pick(id, ask, knowledge);
         let choice = match left {
             Some(_) => Choice::Pick(Picks::default()),
-            None if self.is_informed(id, ask) => self.choose(proxy, id, ask, ask.may_ask()),
+            None if self.is_informed(id, ask) => self.informed(proxy, id, ask),
             None => Choice::Pick(self.pick(proxy, id, ask)),
         };
         let teaches = knowledge == Knowledge::Learned && left.is_some();
@@ -135,6 +135,8 @@ impl Balancer {
             asked: asked::Asked::default(),
             teaches,
             served: false,
+            sent_us: self.now_us,
+            expected_us: 0.0,
             word: if proven { Word::Silence } else { Word::None },
         };
         match choice {
@@ -184,8 +186,8 @@ impl Balancer {
 
     /// The request ended, however it did. `at` is the endpoint that served it, where known.
     pub fn end(&mut self, proxy: &dyn Proxy, mut call: Call, ending: Ending, at: Option<&str>) {
-        let now_ms = self.now_ms;
-        let counted = call.counted;
+        let now_us = self.now_us;
+        let (counted, steered) = (call.counted, call.verdict == Verdict::Steer);
         self.count(proxy, &mut call, None);
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(slot) = counted
@@ -205,12 +207,33 @@ impl Balancer {
         {
             cluster.heard(pick);
         }
-        if let Some(endpoint) = blamed.and_then(|slot| cluster.endpoint_mut(slot)) {
-            match ending {
-                Ending::Answered => endpoint.aside.succeeded(now_ms),
-                Ending::Failed => endpoint.aside.failed(now_ms),
-                Ending::Undecided => {}
+        let Some(slot) = blamed else { return };
+        let is_pick = call.picks.first() == Some(slot);
+        let Some(endpoint) = cluster.endpoint_mut(slot) else { return };
+        match ending {
+            Ending::Answered => endpoint.aside.succeeded(now_us / 1_000),
+            Ending::Failed => endpoint.aside.failed(now_us / 1_000),
+            Ending::Undecided | Ending::Erred => {}
+        }
+        let seen = &mut endpoint.experience;
+        match ending {
+            Ending::Answered | Ending::Erred if steered && !endpoint.view.is_known(now_us) => {
+                seen.unreported();
             }
+            _ => {}
+        }
+        match ending {
+            Ending::Answered => seen.failed(false),
+            Ending::Failed | Ending::Erred => seen.failed(true),
+            Ending::Undecided => {}
+        }
+        #[expect(clippy::cast_precision_loss, reason = "precise for hours")]
+        let took_us = now_us.saturating_sub(call.sent_us) as f32;
+        // One that was given up says how long it took at least.
+        let tells = ending == Ending::Answered
+            || (ending == Ending::Undecided && took_us > call.expected_us);
+        if is_pick && tells {
+            seen.took(took_us, call.expected_us);
         }
     }
 
@@ -292,6 +315,7 @@ impl Balancer {
         let spares = ask.spares();
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return Picks::default() };
         let (cost, now_ms) = (ask.cost.milli(), self.now_ms);
+        let avoids = ask.settings.estimate.failures;
         let idle = cluster.idle.iter().filter_map(|slot| {
             cluster.endpoint(*slot).map(|e| Seat { slot: *slot, weight: e.weight })
         });
@@ -300,7 +324,7 @@ impl Balancer {
         let salt = self.rng.u32(..);
         let floor = |counts: &Counts<'_>, slot| counts.own(slot).milli() + cost;
         let work = |counts: &mut Counts<'_>, slot| {
-            let allowed = cluster.endpoint(slot).is_some_and(|e| e.aside.allows(now_ms));
+            let allowed = cluster.endpoint(slot).is_some_and(|e| !avoids || e.aside.allows(now_ms));
             allowed.then(|| counts.outstanding(proxy, slot).milli() + cost)
         };
         pick::best(seats, 1 + spares, salt, &mut counts, floor, work)
@@ -363,7 +387,7 @@ impl Balancer {
         let newcomer = known != Some(Standing::Eligible);
         let slot = if newcomer {
             let add = |roster: &mut Roster| roster::learn(roster, Some(endpoint), &[]);
-            cluster.load(roster::publish(proxy, &cluster.name, cluster.index, add)?);
+            cluster.load(roster::publish(proxy, &cluster.name, cluster.index, add)?, self.now_us);
             cluster.slot_of(endpoint)
         } else {
             slot
@@ -377,11 +401,20 @@ impl Balancer {
 
     /// Moves the count of a call to `slot`, or ends it.
     fn count(&mut self, proxy: &dyn Proxy, call: &mut Call, slot: Option<u32>) {
-        let Some(cluster) = self.clusters.get(call.cluster.index()) else { return };
+        let now_us = self.now_us;
+        let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(from) = call.counted.take() {
             self.ledger.down(proxy, cluster.book, from, call.cost);
+            if let Some(endpoint) = cluster.endpoint_mut(from) {
+                endpoint.experience.moved(now_us);
+            }
         }
         if let Some(to) = slot {
+            if self.ledger.own(cluster.book, to).is_zero()
+                && let Some(endpoint) = cluster.endpoint_mut(to)
+            {
+                endpoint.experience.moved(now_us);
+            }
             self.ledger.up(proxy, cluster.book, to, call.cost);
             call.counted = Some(to);
         }

@@ -7,13 +7,12 @@ use crate::load::Load;
 pub struct Tuning {
     /// Weight of the service time beside the wait.
     pub service_weight: f32,
-    /// Weight of the busy share of the slots, in service times.
-    pub fill_weight: f32,
     /// By so much of itself an estimate varies at random.
     pub jitter: f32,
     /// Requests of others that may have come or gone unseen at an endpoint that still counts as known.
     pub fresh: f32,
-    /// So many service times after a report, what others had in flight counts as e^-1 of it.
+    /// So many service times after a report, what others have in flight is e^-1 of the way from what
+    /// they had to what they usually have.
     pub fade: f32,
     /// Endpoints to compare where nothing is fresh and nobody can be asked.
     pub stale_samples: usize,
@@ -27,10 +26,9 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             service_weight: 0.2,
-            fill_weight: 0.0,
             jitter: 0.1,
             fresh: 0.5,
-            fade: 1.0,
+            fade: 3.0,
             stale_samples: 4,
             ask_pool: 10,
             good_enough: 1.6,
@@ -52,10 +50,14 @@ pub struct Usual {
     pub others: f32,
     /// The shortest time of service of any.
     pub fastest_us: f32,
+    /// How much longer requests take than reports let expect.
+    pub ratio: f32,
+    /// Share of requests that servers fail.
+    pub faults: f32,
 }
 
 /// What one VM knows of an endpoint from its reports.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct View {
     heard_us: Option<u64>,
     /// What others had in flight at the last report, and usually have.
@@ -65,12 +67,46 @@ pub struct View {
     slots: f32,
     share: f32,
     draining: bool,
+    /// Of questions, the share that it answers.
+    answers: f32,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            heard_us: None,
+            others: 0.0,
+            usual: 0.0,
+            service_us: 0.0,
+            slots: 0.0,
+            share: 1.0,
+            draining: false,
+            answers: 1.0,
+        }
+    }
 }
 
 impl View {
-    /// The part of the questions it would get that it wants.
+    /// The part of the questions it would get that it wants and answers.
     pub fn share(&self) -> f32 {
-        if self.heard_us.is_some() { self.share } else { 1.0 }
+        self.share * self.answers
+    }
+
+    /// It did not answer a question in time.
+    pub fn missed(&mut self) {
+        /// Whoever never answers is asked once in so many times.
+        const LEAST: f32 = 1.0 / 64.0;
+        self.answers = (self.answers * 0.5).max(LEAST);
+    }
+
+    /// It answered a question.
+    pub fn answered(&mut self) {
+        self.answers = 1.0;
+    }
+
+    /// What was held against it fades, four times a second.
+    pub fn fade(&mut self) {
+        self.answers = (self.answers * 1.05).min(1.0);
     }
 
     /// A report arrives; `own`: requests of this proxy in flight there at this moment, without the
@@ -134,7 +170,7 @@ impl View {
         let age_us = now_us.saturating_sub(self.heard_us.unwrap_or(0)) as f32;
         let age = age_us / service_us.max(1_000.0);
         Sight {
-            others: self.others * (-age / tuning.fade).exp(),
+            others: self.usual + (self.others - self.usual) * (-age / tuning.fade).exp(),
             doubt: self.usual.max(self.others) * age.min(1.0),
             service_us,
             slots,
@@ -145,8 +181,7 @@ impl View {
 /// What is thought of an endpoint at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
-    /// Requests of others in flight. It fades with the age of the report, for who is thought busy
-    /// is not looked at again.
+    /// Requests of others in flight.
     pub others: f32,
     /// So many of others may have come or gone unseen.
     pub doubt: f32,
@@ -157,12 +192,16 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// How long a request takes, in microseconds, that finds so many of this proxy in flight.
+    pub fn expected_us(&self, own: f32) -> f32 {
+        self.service_us.max(1.0) * ((own + self.others + 1.0) / self.slots).max(1.0)
+    }
+
     /// What a request would cost that finds so many of this proxy in flight: its expected wait and a
     /// part of the time of service, in microseconds.
     pub fn cost_us(&self, own: f32, tuning: &Tuning) -> f32 {
         let load = (own + self.others + 1.0) / self.slots;
         let wait = (load - 1.0).max(0.0);
-        self.service_us.max(1.0)
-            * (wait + tuning.service_weight + tuning.fill_weight * load.min(1.0))
+        self.service_us.max(1.0) * (wait + tuning.service_weight)
     }
 }

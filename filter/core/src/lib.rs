@@ -20,6 +20,7 @@ pub mod balancer;
 pub mod budget;
 pub mod config;
 pub mod estimate;
+pub mod experience;
 pub mod grpc;
 pub mod lease;
 pub mod ledger;

@@ -26,16 +26,19 @@ pub struct TwinTuning {
     pub budget: f32,
     /// How slowly the number of slots changes, in squared service times for a factor of e.
     pub inertia: f32,
+    /// Without requests, the service time that is told halves in so many ms.
+    pub hope_half_ms: f32,
 }
 
 impl Default for TwinTuning {
     fn default() -> Self {
         Self {
-            prior: 16.0,
+            prior: 8.0,
             shape_half_ms: 10_000.0,
-            scale_half_ms: 2_000.0,
+            scale_half_ms: 500.0,
             budget: 200.0,
             inertia: 5.0,
+            hope_half_ms: 4_000.0,
         }
     }
 }

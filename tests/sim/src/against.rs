@@ -37,6 +37,12 @@ struct Row {
     load: f64,
     p50_ms: Spread,
     p99_ms: Spread,
+    /// What is beside the servers; earlier files do not say, for there was nothing.
+    #[serde(default)]
+    twins: Option<String>,
+    /// leastload's configuration.
+    #[serde(default)]
+    configuration: Value,
 }
 
 /// A row, measured and simulated.
@@ -94,13 +100,20 @@ impl Measured {
         let service = service(work).ok_or_else(|| format!("unknown service time {work:?}"))?;
         let group = |speed: &f64| json!({"count": 1, "slots": slots, "speed": speed});
         let ms = |seconds: f64| format!("{:.0}ms", seconds * 1e3);
+        let policy = match &row.configuration {
+            Value::Object(config) if row.policy == "leastload" => {
+                json!({"label": "leastload", "rule": {"leastload": {"config": config}}})
+            }
+            _ => json!(row.policy),
+        };
         let document = json!({
             "name": "fleet", "about": "What the fleet measured.",
             "warm_up": ms(*warm_up_s), "duration": ms(warm_up_s + measured_s),
             "proxies": {"count": row.proxies},
             "servers": speeds.iter().map(group).collect::<Vec<_>>(),
             "traffic": {"load": row.load, "service": service},
-            "policies": [row.policy],
+            "reports": {"twin_percent": if row.twins.as_deref() == Some("module") { 100 } else { 0 }},
+            "policies": [policy],
         });
         let read =
             read(&document.to_string(), ".".as_ref()).map_err(|faults| faults.to_string())?;

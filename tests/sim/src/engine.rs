@@ -123,6 +123,7 @@ impl<'a> Simulation<'a> {
             |all, needs| Needs {
                 stamps: all.stamps || needs.stamps,
                 latency_at_rif: all.latency_at_rif || needs.latency_at_rif,
+                twin: all.twin || needs.twin,
             },
         );
         let servers = fleet.hosts.len();

@@ -28,6 +28,7 @@ pub use rule::Rule;
 pub use weighted_round_robin::WeightedRoundRobinConfig;
 
 use fastrand::Rng;
+use leastload_core::load::Load;
 
 /// A server, by its number.
 pub type ServerId = u32;
@@ -41,6 +42,8 @@ pub struct Needs {
     pub stamps: bool,
     /// Servers estimate their latency at the present number of requests in flight (Prequal).
     pub latency_at_rif: bool,
+    /// Servers have leastload's own twin.
+    pub twin: bool,
 }
 
 /// What a server with a twin says of itself, on a response or when it is probed.
@@ -61,6 +64,8 @@ pub struct Stamp {
     pub error_rate: f32,
     /// Busy share of its slots, likewise: 0 to 1, more where requests wait.
     pub utilization: f32,
+    /// What leastload's twin says.
+    pub load: Option<Load>,
 }
 
 /// A request that wants a server.

@@ -8,15 +8,16 @@ pub const MOST_ASKED: usize = 8;
 pub(super) struct Asked {
     slots: [u32; MOST_ASKED],
     count: usize,
-    awaited: usize,
+    /// Which of them are awaited still, a bit for each.
+    awaited: u8,
 }
 
 impl Asked {
     pub(super) fn push(&mut self, slot: u32) {
         if let Some(place) = self.slots.get_mut(self.count) {
             *place = slot;
+            self.awaited |= 1 << self.count;
             self.count += 1;
-            self.awaited += 1;
         }
     }
 
@@ -28,9 +29,21 @@ impl Asked {
         self.count == 0
     }
 
-    /// One answer less is awaited; true where that was the last.
-    pub(super) fn answered(&mut self) -> bool {
-        self.awaited = self.awaited.saturating_sub(1);
-        self.awaited == 0
+    /// `slot` answered, or never will; true where it was the last awaited.
+    pub(super) fn answered(&mut self, slot: u32) -> bool {
+        let before = self.awaited;
+        for (place, asked) in self.slots.iter().enumerate().take(self.count) {
+            if *asked == slot {
+                self.awaited &= !(1 << place);
+            }
+        }
+        before != 0 && self.awaited == 0
+    }
+
+    /// Who has not answered.
+    pub(super) fn unanswered(self) -> impl Iterator<Item = u32> {
+        (0..self.count)
+            .filter(move |place| self.awaited & 1 << place != 0)
+            .filter_map(move |place| self.slots.get(place).copied())
     }
 }

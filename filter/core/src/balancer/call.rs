@@ -106,6 +106,8 @@ pub enum Ending {
     Answered,
     /// It could not be reached, the connection broke, or it said UNAVAILABLE.
     Failed,
+    /// It answered, with a status that blames itself.
+    Erred,
     /// Nothing can be concluded: cancelled, timed out, answered by another filter.
     Undecided,
 }
@@ -164,6 +166,9 @@ pub struct Call {
     pub(super) teaches: bool,
     /// It is known who serves it.
     pub(super) served: bool,
+    /// When it left, and how long it was to take, in microseconds; 0: nothing was expected.
+    pub(super) sent_us: u64,
+    pub(super) expected_us: f32,
     pub(super) word: Word,
 }
 
@@ -171,11 +176,6 @@ impl Call {
     /// Why it was steered or left to Envoy.
     pub fn verdict(&self) -> Verdict {
         self.verdict
-    }
-
-    /// One of those it asks answered, or never will; true where that was the last.
-    pub fn answered(&mut self) -> bool {
-        self.asked.answered()
     }
 
     /// What of the proxy's count in `slot` is this call.

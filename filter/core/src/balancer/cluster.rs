@@ -3,7 +3,8 @@
 use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
-use crate::estimate::View;
+use crate::estimate::{Sight, Tuning, Usual, View};
+use crate::experience::Experience;
 use crate::membership::learned::Learned;
 use crate::pick::Seat;
 use crate::records::{Roster, Source, Standing};
@@ -33,6 +34,29 @@ pub(super) struct Endpoint {
     pub(super) refused: u32,
     /// What it reports.
     pub(super) view: View,
+    /// What this VM saw of it.
+    pub(super) experience: Experience,
+    /// When this VM learned of it.
+    pub(super) since_us: u64,
+}
+
+/// So long a newcomer is taken for one as good as the others, in microseconds. What its first requests
+/// took says little: it warms up, and whoever is avoided for it shows no better.
+const NEWCOMER_US: u64 = 3_000_000;
+
+impl Endpoint {
+    /// What is thought of it now.
+    pub(super) fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
+        let mut sight = self.view.sight(now_us, usual, tuning);
+        if self.since_us > 0
+            && now_us.saturating_sub(self.since_us) < NEWCOMER_US
+            && usual.service_us > 0.0
+        {
+            sight.service_us = usual.service_us;
+            sight.slots = usual.slots.max(1.0);
+        }
+        sight
+    }
 }
 
 /// A cluster as one VM sees it.
@@ -83,7 +107,9 @@ impl Cluster {
     }
 
     /// Takes over a published roster. What is known of an endpoint stays with it.
-    pub(super) fn load(&mut self, roster: Roster) {
+    pub(super) fn load(&mut self, roster: Roster, now_us: u64) {
+        // Nobody is a newcomer in a cluster that is one.
+        let now_us = if self.version == 0 { 0 } else { now_us };
         self.version = roster.version;
         self.source = roster.source();
         self.panic = roster.panic;
@@ -117,6 +143,8 @@ impl Cluster {
                         aside: Aside::default(),
                         refused: 0,
                         view: View::default(),
+                        experience: Experience::default(),
+                        since_us: now_us,
                     };
                     match known {
                         Some(replaced) => *replaced = new,

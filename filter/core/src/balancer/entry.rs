@@ -28,14 +28,14 @@ impl Balancer {
         let mut cluster = Cluster::new(name, index, self.ledger.open(name));
         let published = records::read::<Roster>(proxy, &records::roster_key(name));
         match (published, &settings.given) {
-            (Some((roster, _)), _) if roster.version > 0 => cluster.load(roster),
+            (Some((roster, _)), _) if roster.version > 0 => cluster.load(roster, self.now_us),
             // Known from the configuration: no need to wait for the coordinator.
             (_, Some(given)) => {
                 let listing = roster::Listing::given(given, None, settings.panic_threshold);
                 let publish =
                     |roster: &mut Roster| roster.version == 0 && roster::merge(roster, &listing);
                 if let Some(roster) = roster::publish(proxy, name, index, publish) {
-                    cluster.load(roster);
+                    cluster.load(roster, self.now_us);
                 }
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! The choice by what servers report, and whether to ask them first.
 
 use super::asked::{Asked, MOST_ASKED};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Endpoint};
 use super::{Ask, Balancer, Call, ClusterId, Verdict};
 use crate::config::ProbeMode;
 use crate::estimate::{Sight, Tuning, Usual};
@@ -39,8 +39,33 @@ impl Balancer {
         own -= carried;
         if let Some(endpoint) = cluster.endpoint_mut(slot) {
             endpoint.view.hear(load, requests(own), now_us);
+            endpoint.experience.reported();
             cluster.reports.heard(slot);
         }
+    }
+
+    /// The server in `slot` answered a question without a report: it has no twin.
+    pub fn unheard(&mut self, id: ClusterId, slot: u32) {
+        if let Some(endpoint) = self.endpoint(id, slot) {
+            endpoint.experience.silence();
+        }
+    }
+
+    /// The question of a call to `slot` is over; `reported`: by an answer with a report, which was
+    /// told to [`Balancer::heard`]. True where it was the last awaited: then [`Balancer::settle`].
+    pub fn answered(&mut self, call: &mut Call, slot: u32, reported: bool) -> bool {
+        if let Some(endpoint) = self.endpoint(call.cluster, slot) {
+            if reported {
+                endpoint.view.answered();
+            } else {
+                endpoint.view.missed();
+            }
+        }
+        call.asked.answered(slot)
+    }
+
+    fn endpoint(&mut self, id: ClusterId, slot: u32) -> Option<&mut Endpoint> {
+        self.clusters.get_mut(id.index())?.endpoint_mut(slot)
     }
 
     /// The endpoints that a call asks whose verdict is [`Verdict::Asking`], with their slots.
@@ -55,6 +80,11 @@ impl Balancer {
     pub fn settle(&mut self, proxy: &dyn Proxy, call: &mut Call, ask: Ask<'_>) {
         if call.verdict != Verdict::Asking {
             return;
+        }
+        for slot in call.asked.unanswered() {
+            if let Some(endpoint) = self.endpoint(call.cluster, slot) {
+                endpoint.view.missed();
+            }
         }
         if let Choice::Pick(picks) = self.choose(proxy, call.cluster, ask, false) {
             self.take(proxy, call, ask, picks);
@@ -139,7 +169,9 @@ impl Balancer {
             (Some(_), false) => Verdict::Steer,
         };
         call.picks = picks;
+        call.sent_us = self.now_us;
         if let Some(slot) = picks.first() {
+            call.expected_us = self.expected_us(proxy, call.cluster, slot);
             self.count(proxy, call, Some(slot));
             if let Some(endpoint) =
                 self.clusters.get_mut(call.cluster.index()).and_then(|c| c.endpoint_mut(slot))
@@ -149,20 +181,58 @@ impl Balancer {
         }
     }
 
+    /// How long a request should take in `slot`, in microseconds; 0 where nothing tells.
+    fn expected_us(&mut self, proxy: &dyn Proxy, id: ClusterId, slot: u32) -> f32 {
+        let Some(cluster) = self.clusters.get(id.index()) else { return 0.0 };
+        let Some(endpoint) = cluster.endpoint(slot) else { return 0.0 };
+        if !endpoint.view.is_known(self.now_us) {
+            return 0.0;
+        }
+        let own = self.ledger.outstanding(proxy, cluster.book, slot);
+        let sight = endpoint.sight(self.now_us, cluster.reports.usual(), &self.tuning);
+        sight.expected_us(requests(own))
+    }
+
+    /// By what servers report; among those that do not, by own counts.
+    pub(super) fn informed(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Choice {
+        // Where only some report, own counts decide between the two kinds: reports would favour one.
+        if self.clusters.get(id.index()).is_some_and(|c| c.reports.some_are_silent()) {
+            let picks = self.pick(proxy, id, ask);
+            let slot = picks.first();
+            if slot
+                .and_then(|slot| self.endpoint(id, slot))
+                .is_none_or(|e| e.experience.is_silent())
+            {
+                return Choice::Pick(picks);
+            }
+        }
+        match self.choose(proxy, id, ask, ask.may_ask()) {
+            Choice::Pick(picks) if picks.first().is_none() => {
+                Choice::Pick(self.pick(proxy, id, ask))
+            }
+            choice => choice,
+        }
+    }
+
     /// Brings up to date what is usual.
     pub(super) fn survey(&mut self) {
         let now = self.now_us;
         for cluster in self.clusters.iter_mut().filter(|cluster| cluster.reports.is_any()) {
-            let (mut usual, mut count) = (Usual::default(), 0.0);
+            let (mut usual, mut count, mut silent) = (Usual::default(), 0.0, false);
             for seat in &cluster.eligible {
-                if let Some(endpoint) = cluster.endpoints.get(seat.slot as usize)
-                    && endpoint.view.is_known(now)
-                {
+                let Some(endpoint) = cluster.endpoints.get_mut(seat.slot as usize) else {
+                    continue;
+                };
+                endpoint.view.fade();
+                endpoint.experience.fade();
+                silent |= endpoint.experience.is_silent();
+                if endpoint.view.is_known(now) {
                     count += 1.0;
                     endpoint.view.add_to(&mut usual, count);
+                    endpoint.experience.add_to(&mut usual, count);
                 }
             }
-            cluster.reports.surveyed(usual, count > 0.0);
+            cluster.reports.surveyed(usual, count > 0.0, silent);
         }
     }
 }
@@ -180,7 +250,7 @@ struct Sights<'a> {
 impl Sights<'_> {
     fn see(&self, slot: u32) -> Option<Sight> {
         let endpoint = self.cluster.endpoint(slot)?;
-        Some(endpoint.view.sight(self.now_us, self.cluster.reports.usual(), self.tuning))
+        Some(endpoint.sight(self.now_us, self.cluster.reports.usual(), self.tuning))
     }
 
     fn is_fresh(&self, slot: u32) -> bool {
@@ -190,7 +260,10 @@ impl Sights<'_> {
     /// Whether a pick may name it.
     fn allows(&self, slot: u32) -> bool {
         self.cluster.endpoint(slot).is_some_and(|endpoint| {
-            endpoint.aside.allows(self.now_us / 1_000) && !endpoint.view.is_draining(self.now_us)
+            let avoids = self.ask.settings.estimate.failures;
+            (!avoids || endpoint.aside.allows(self.now_us / 1_000))
+                && !endpoint.view.is_draining(self.now_us)
+                && !endpoint.experience.is_silent()
         })
     }
 
@@ -203,12 +276,20 @@ impl Sights<'_> {
 
     /// What a request costs in `slot`, in microseconds.
     fn cost_us(&self, own: Work, slot: u32) -> f32 {
-        let Some(sight) = self.see(slot) else { return f32::MAX };
-        if self.ask.settings.estimate.speed {
-            sight.cost_us(requests(own), self.tuning)
-        } else {
-            requests(own) + sight.others + 1.0
+        let Some(endpoint) = self.cluster.endpoint(slot) else { return f32::MAX };
+        let (seen, usual) = (&endpoint.experience, self.cluster.reports.usual());
+        let (sight, own) = (endpoint.sight(self.now_us, usual, self.tuning), requests(own));
+        if !self.ask.settings.estimate.speed {
+            return own + sight.others + 1.0;
         }
+        let mut cost = sight.cost_us(own, self.tuning) * seen.mistrust(usual);
+        if own > 0.0 {
+            cost += seen.stalled_us(self.now_us, sight.expected_us(own));
+        }
+        if self.ask.settings.estimate.failures {
+            cost += seen.fault_cost(usual) * usual.service_us;
+        }
+        cost
     }
 
     /// For comparison: less is better, near-ties fall at random.

@@ -13,6 +13,8 @@ pub(super) struct Reports {
     /// Slots of those who did last, the latest last.
     recent: Vec<u32>,
     usual: Usual,
+    /// Some answer without.
+    silent: bool,
 }
 
 impl Reports {
@@ -27,13 +29,19 @@ impl Reports {
     }
 
     /// What is usual was found anew; `any`: somebody still counts as known.
-    pub(super) fn surveyed(&mut self, usual: Usual, any: bool) {
+    pub(super) fn surveyed(&mut self, usual: Usual, any: bool, silent: bool) {
         self.usual = usual;
         self.any = any;
+        self.silent = silent;
     }
 
     pub(super) fn is_any(&self) -> bool {
         self.any
+    }
+
+    /// Some endpoints have no twin.
+    pub(super) fn some_are_silent(&self) -> bool {
+        self.silent
     }
 
     pub(super) fn recent(&self) -> &[u32] {

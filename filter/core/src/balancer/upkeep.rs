@@ -306,7 +306,7 @@ impl Balancer {
                 && let Some((roster, _)) =
                     records::read::<Roster>(proxy, &records::roster_key(&cluster.name))
             {
-                cluster.load(roster);
+                cluster.load(roster, self.now_us);
             }
         }
     }
@@ -335,7 +335,7 @@ impl Balancer {
             }
             let drop = |roster: &mut Roster| roster::learn(roster, None, &names);
             if let Some(roster) = roster::publish(proxy, &cluster.name, cluster.index, drop) {
-                cluster.load(roster);
+                cluster.load(roster, self.now_us);
             }
         }
     }

@@ -14,6 +14,10 @@ use crate::load::LONGEST_SERVICE_US;
 pub(super) const MOST_SLOTS: f32 = 65_536.0;
 /// Classes of requests in flight: 0 to 15 each its own, then four to each doubling, up to 2^16.
 const CLASSES: usize = 64;
+/// Hope never goes below this.
+const LEAST_HOPE: f32 = 0.25;
+/// What one request makes of hope.
+const HEARTENED: f32 = 1.5;
 /// A latency beyond so many times the expected one counts as so many times: a stream of hours, or a
 /// stall, says nothing of the next request.
 const OUTLIER: f32 = 8.0;
@@ -60,22 +64,26 @@ pub struct Model {
     /// Latency by expected stretch, in sum: the scale of late.
     recent: (f32, f32),
     fit: Option<Fit>,
+    /// What the service time is multiplied with before it is told: who gets no requests shows no
+    /// better, so it is taken for better and better until some come.
+    hope: f32,
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { classes: [Class::default(); CLASSES], recent: (0.0, 0.0), fit: None }
+        Self { classes: [Class::default(); CLASSES], recent: (0.0, 0.0), fit: None, hope: 1.0 }
     }
 }
 
 impl Model {
     /// What was learned so far; `None` before the first request.
     pub fn fit(&self) -> Option<Fit> {
-        self.fit
+        self.fit.map(|fit| Fit { service_us: fit.service_us * self.hope, ..fit })
     }
 
     /// A request that found `others` in flight took `took_us`.
     pub fn record(&mut self, others: f32, took_us: f32) {
+        self.hope = (self.hope * HEARTENED).min(1.0);
         let others = within(others, 0.0, MOST_SLOTS - 1.0);
         let mut took_us = within(took_us, 1.0, LONGEST_SERVICE_US);
         if let Some(fit) = self.fit {
@@ -103,6 +111,10 @@ impl Model {
             self.fit = Some(Fit { service_us, slots }.within_bounds());
         }
         let elapsed_ms = within(elapsed_ms, 0.0, f32::MAX);
+        if self.recent.0 < 1.0 {
+            let hope = self.hope * 0.5_f32.powf(elapsed_ms / tuning.hope_half_ms);
+            self.hope = hope.max(LEAST_HOPE);
+        }
         let keep = 0.5_f32.powf(elapsed_ms / tuning.shape_half_ms);
         for class in &mut self.classes {
             class.weight *= keep;
@@ -129,25 +141,42 @@ impl Model {
         self.recent.0 += news.recent.0;
         self.recent.1 += news.recent.1;
         self.fit = self.fit.or(news.fit);
+        if news.recent.0 > 0.0 {
+            self.hope = (self.hope * HEARTENED.powf(news.recent.0.min(8.0))).min(1.0);
+        }
     }
 
     /// The conclusions alone.
     pub(super) fn without_sums(&self) -> Self {
-        Self { fit: self.fit, ..Self::default() }
+        Self { fit: self.fit, hope: self.hope, ..Self::default() }
     }
 
-    /// From what [`Model::sums`], [`Model::recent`] and [`Model::fit`] told: none of it negative.
+    /// From what [`Model::sums`], [`Model::recent`], [`Model::learned`] and [`Model::hope`] told: none of
+    /// it negative.
     pub(super) fn of(
         sums: &mut dyn Iterator<Item = f32>,
         recent: (f32, f32),
         fit: Option<Fit>,
+        hope: f32,
     ) -> Self {
-        let mut model = Self { recent, fit: fit.map(Fit::within_bounds), ..Self::default() };
+        let fit = fit.map(Fit::within_bounds);
+        let mut model =
+            Self { recent, fit, hope: within(hope, LEAST_HOPE, 1.0), ..Self::default() };
         for class in &mut model.classes {
             let mut next = || sums.next().unwrap_or(0.0);
             *class = Class { weight: next(), with_it: next(), took_us: next() };
         }
         model
+    }
+
+    /// What was learned, without hope.
+    pub(super) fn learned(&self) -> Option<Fit> {
+        self.fit
+    }
+
+    /// What the learned service time is multiplied with before it is told.
+    pub(super) fn hope(&self) -> f32 {
+        self.hope
     }
 
     /// What was recorded, three numbers for each class.

@@ -54,11 +54,16 @@ impl Twin {
     fn of(record: &Server) -> Self {
         let counts = |at: usize| record.counts.get(at).copied().unwrap_or(0);
         let rates = |at: usize| number(&record.rates, at);
-        let fit = (record.fit.len() == 2)
+        let fit = (record.fit.len() == 3)
             .then(|| Fit { service_us: number(&record.fit, 0), slots: number(&record.fit, 1) });
         let recent = (number(&record.recent, 0), number(&record.recent, 1));
         Self {
-            model: Model::of(&mut (0..).map(|at| number(&record.sums, at)), recent, fit),
+            model: Model::of(
+                &mut (0..).map(|at| number(&record.sums, at)),
+                recent,
+                fit,
+                number(&record.fit, 2),
+            ),
             counts: Counts { ended: counts(0), failed: counts(1), asked: counts(2) },
             rates: Rates { ended: rates(0), failed: rates(1), asked: rates(2) },
             share: within(1.0 + record.share, LEAST_SHARE, 1.0),
@@ -76,7 +81,10 @@ impl Twin {
             record.recent.extend(<[f32; 2]>::from(model.recent()));
         }
         record.fit.clear();
-        record.fit.extend(model.fit().into_iter().flat_map(|fit| [fit.service_us, fit.slots]));
+        let hope = model.hope();
+        record
+            .fit
+            .extend(model.learned().into_iter().flat_map(|fit| [fit.service_us, fit.slots, hope]));
         record.counts = vec![counts.ended, counts.failed, counts.asked];
         record.rates = vec![rates.ended, rates.failed, rates.asked];
         record.share = share - 1.0;

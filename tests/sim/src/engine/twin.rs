@@ -1,5 +1,8 @@
 //! What stands beside a server and knows its load.
 
+use leastload_core::load::Load;
+use leastload_core::twin::{Twin as CoreTwin, TwinTuning};
+
 use crate::policy::Stamp;
 
 /// How much of the past a new service time replaces in the mean of late.
@@ -18,7 +21,13 @@ pub(crate) struct Twin {
     utilization: f64,
     /// Work done and possible when the period began.
     work: (f64, f64),
+    /// What leastload's own knows, and when it ticked last.
+    core: CoreTwin,
+    ticked: u64,
 }
+
+/// How often leastload's ticks, in ns.
+const TICK: u64 = 250_000_000;
 
 impl Twin {
     /// A request ended here, after so much time of service; or failed.
@@ -28,6 +37,37 @@ impl Twin {
             None => self.errors += 1,
             Some(took) if self.service_ns == 0.0 => self.service_ns = took,
             Some(took) => self.service_ns += NEWEST * (took - self.service_ns),
+        }
+    }
+
+    /// leastload's sees the end of a request that found so many in flight; `None`: it failed.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    pub(crate) fn saw(&mut self, now: u64, found: u32, took_ns: Option<u64>) {
+        match took_ns {
+            Some(took) => self.core.ended(found as f32, (took as f64 / 1e3) as f32),
+            None => self.core.failed(),
+        }
+        self.tick(now);
+    }
+
+    /// What leastload's says, times what a liar makes of it.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn load(&mut self, now: u64, in_flight: u32, probed: bool, lie: f32) -> Load {
+        if probed {
+            self.core.asked();
+        }
+        self.tick(now);
+        let load = self.core.load(in_flight as f32);
+        let service_us = load.service_us.map(|us| us * lie).filter(|us| *us >= 1.0);
+        Load { in_flight: load.in_flight * lie, service_us, ..load }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    fn tick(&mut self, now: u64) {
+        let elapsed = now - self.ticked;
+        if elapsed >= TICK {
+            self.ticked = now;
+            self.core.tick((elapsed as f64 / 1e6) as f32, &TwinTuning::default());
         }
     }
 
@@ -57,6 +97,7 @@ impl Twin {
             rate: self.rate as f32,
             error_rate: self.error_rate as f32,
             utilization: self.utilization as f32,
+            load: None,
         }
     }
 }

@@ -42,6 +42,7 @@ impl Simulation<'_> {
         {
             if let Some(twin) = &mut self.fleet.hosts[server as usize].twin {
                 twin.ended(None);
+                twin.saw(now, 0, None);
             }
             self.leave(of, Outcome::Failed, after);
             return;
@@ -188,6 +189,11 @@ impl Simulation<'_> {
         match self.request(job.of) {
             // A unary request.
             Some(&mut Request { server: at, in_flight, .. }) if job.counts && at == server => {
+                if needs.twin
+                    && let Some(twin) = &mut self.fleet.hosts[server as usize].twin
+                {
+                    twin.saw(now, in_flight, Some(now - job.due));
+                }
                 if needs.latency_at_rif {
                     let host = &mut self.fleet.hosts[server as usize];
                     host.latency.record(in_flight, now - job.due, now);

@@ -2,11 +2,12 @@
 //! worker and one on the main thread, over one store and one set of gauges; what core leaves to
 //! Envoy goes to Envoy's `LEAST_REQUEST`, as in the configurations that we ship.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 
-use leastload_core::balancer::{Ask as CoreAsk, Balancer, Call, ClusterId, Ending};
+use leastload_core::balancer::{Ask as CoreAsk, Balancer, Call, ClusterId, Ending, Verdict};
 use leastload_core::config::{ClusterSettings, Config, Mechanism};
+use leastload_core::estimate::Tuning;
 use leastload_core::memory::Memory;
 use leastload_core::work::Work;
 use schemars::JsonSchema;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::least_request::LeastRequest;
-use super::{Ask, Ended, Env, Member, Outcome, Pick, Policy, RequestId, ServerId};
+use super::{Ask, Ended, Env, Member, Needs, Outcome, Pick, Policy, RequestId, ServerId, Stamp};
 use crate::scenario::{Scenario, Source};
 
 /// Name of the one cluster.
@@ -22,6 +23,7 @@ const CLUSTER: &str = "simulated";
 /// What a host takes in an admin answer of Envoy's, in bytes: core asks less often for long answers.
 const HOST_BYTES: u64 = 800;
 const MS: u64 = 1_000_000;
+const US: u64 = 1_000;
 
 /// Parameters of leastload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,12 +31,35 @@ const MS: u64 = 1_000_000;
 pub struct LeastloadConfig {
     /// The module's configuration, as docs/configuration.md has it.
     pub config: Map<String, Value>,
+    /// Parameters of core's estimator (`leastload_core::estimate::Tuning`), where they differ from
+    /// what the module has.
+    pub tuning: BTreeMap<String, f32>,
 }
 
 impl LeastloadConfig {
     pub(super) fn check(&self) -> Result<(), String> {
+        self.tuned()?;
         let text = Value::from(self.config.clone()).to_string();
         Config::parse(text.as_bytes()).map(drop).map_err(|faults| format!("config: {faults}"))
+    }
+
+    fn tuned(&self) -> Result<Tuning, String> {
+        let mut tuning = Tuning::default();
+        for (name, value) in &self.tuning {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let whole = *value as usize;
+            match name.as_str() {
+                "service_weight" => tuning.service_weight = *value,
+                "jitter" => tuning.jitter = *value,
+                "fresh" => tuning.fresh = *value,
+                "fade" => tuning.fade = *value,
+                "stale_samples" => tuning.stale_samples = whole,
+                "ask_pool" => tuning.ask_pool = whole,
+                "good_enough" => tuning.good_enough = *value,
+                _ => return Err(format!("tuning.{name}: there is no such parameter")),
+            }
+        }
+        Ok(tuning)
     }
 
     /// The configuration in force; whoever is there at the start is in it where the scenario says so.
@@ -67,7 +92,12 @@ impl LeastloadConfig {
             config,
             proxy: Memory::default(),
             vms: (0..vms)
-                .map(|vm| Vm { balancer: Balancer::new(seed.wrapping_add(vm), 0), id: None })
+                .map(|vm| {
+                    let mut balancer = Balancer::new(seed.wrapping_add(vm), 0);
+                    // The scenario was checked.
+                    balancer.tuning = self.tuned().unwrap_or_default();
+                    Vm { balancer, id: None }
+                })
                 .collect(),
             envoy: LeastRequest::default(),
             members: Vec::new(),
@@ -76,6 +106,8 @@ impl LeastloadConfig {
             ids: names.iter().cloned().zip(0..).collect(),
             names,
             calls: Vec::new(),
+            turn: 0,
+            workers: HashMap::new(),
             begun: false,
         }
     }
@@ -102,6 +134,19 @@ struct Open {
     /// Endpoints that it names and Envoy has not come to, the next one last.
     named: Vec<ServerId>,
     attempts: u64,
+    /// Which of the requests of that number it is.
+    turn: u32,
+    cost: Work,
+}
+
+impl Open {
+    /// Whom the override names.
+    fn name(&mut self, balancer: &Balancer, ids: &HashMap<String, ServerId>) {
+        let hosts = balancer.override_hosts(&self.call).filter_map(|name| ids.get(name).copied());
+        self.named = hosts.collect();
+        self.named.reverse();
+        self.asked = self.named.last().copied();
+    }
 }
 
 /// leastload at one proxy.
@@ -127,6 +172,9 @@ pub(crate) struct Leastload {
     ids: HashMap<String, ServerId>,
     /// By request.
     calls: Vec<Option<Open>>,
+    turn: u32,
+    /// By token of a question: the worker that asks.
+    workers: HashMap<u64, u16>,
     begun: bool,
 }
 
@@ -161,7 +209,7 @@ impl Leastload {
     }
 
     /// The filter sees a request.
-    fn begin(&mut self, ask: &Ask<'_>) -> Open {
+    fn begin(&mut self, now: u64, ask: &Ask<'_>) -> Open {
         let Self { config, settings, proxy, vms, ids, .. } = self;
         let vm = &mut vms[usize::from(ask.worker)];
         let cost = self.costs.get(usize::from(ask.method)).copied().unwrap_or(Work::ONE);
@@ -172,11 +220,45 @@ impl Leastload {
                 vm.balancer.cluster(proxy, CLUSTER, settings).expect("there is one cluster"),
             ),
         };
+        vm.balancer.set_time(now / US);
         let call = vm.balancer.start(proxy, id, CoreAsk { config, settings, cost });
-        let hosts = vm.balancer.override_hosts(&call).filter_map(|name| ids.get(name).copied());
-        let mut named: Vec<ServerId> = hosts.collect();
-        named.reverse();
-        Open { call, asked: named.last().copied(), named, attempts: 0 }
+        self.turn += 1;
+        let mut open =
+            Open { call, asked: None, named: Vec::new(), attempts: 0, turn: self.turn, cost };
+        open.name(&vm.balancer, ids);
+        open
+    }
+
+    /// A request that waits goes on: all have answered, or it has waited long enough.
+    fn settle(&mut self, env: &mut Env<'_>, request: RequestId, worker: u16) {
+        let Self { config, settings, proxy, vms, ids, calls, .. } = self;
+        let Some(Some(open)) = calls.get_mut(request as usize) else { return };
+        let balancer = &mut vms[usize::from(worker)].balancer;
+        balancer.set_time(env.now / US);
+        balancer.settle(proxy, &mut open.call, CoreAsk { config, settings, cost: open.cost });
+        open.name(balancer, ids);
+        let pick = self.send(env, request, worker);
+        env.resume(request, pick);
+    }
+
+    /// A request leaves for whom the override names, or whom Envoy chooses.
+    fn send(&mut self, env: &mut Env<'_>, request: RequestId, worker: u16) -> Pick {
+        let Self { calls, listed, .. } = self;
+        let Some(Some(open)) = calls.get_mut(request as usize) else { return Pick::Nobody };
+        open.attempts += 1;
+        // stateful_session names one and has no say in retries. override_host takes the next of its
+        // list that is there (`override_host/load_balancer.cc`, `getEndpoint`).
+        let member = loop {
+            match open.named.pop() {
+                Some(server) if !listed[server as usize] => {}
+                member => break member,
+            }
+        };
+        let Some(server) = member.or_else(|| self.envoy.choose(env, worker)) else {
+            return Pick::Nobody;
+        };
+        self.envoy.sent(server);
+        Pick::Server(server)
     }
 
     /// The filter sees the end of a request. `at`: who served it, where Envoy chose anybody.
@@ -230,29 +312,37 @@ impl Policy for Leastload {
         let index = ask.request;
         let retried = self.open(index).is_some();
         if !retried {
-            let open = self.begin(ask);
+            let open = self.begin(env.now, ask);
             *self.open(index) = Some(open);
         }
-        let Self { calls, listed, .. } = self;
-        let Some(Some(open)) = calls.get_mut(index as usize) else { return Pick::Nobody };
-        open.attempts += 1;
-        // stateful_session names one and has no say in retries. override_host takes the next of its
-        // list that is there (`override_host/load_balancer.cc`, `getEndpoint`).
-        let member = loop {
-            match open.named.pop() {
-                Some(server) if !listed[server as usize] => {}
-                member => break member,
+        let Some(Some(open)) = self.calls.get_mut(index as usize) else { return Pick::Nobody };
+        if open.call.verdict() != Verdict::Asking {
+            return self.send(env, index, ask.worker);
+        }
+        let vm = &self.vms[usize::from(ask.worker)];
+        let token = u64::from(open.turn) << 32 | u64::from(index);
+        for (_, name) in vm.balancer.questions(&open.call) {
+            if let Some(server) = self.ids.get(name) {
+                env.probe(*server, token);
             }
-        };
-        let Some(server) = member.or_else(|| self.envoy.choose(env, ask.worker)) else {
-            return Pick::Nobody;
-        };
-        self.envoy.sent(server);
-        Pick::Server(server)
+        }
+        env.timer(env.now + self.config.probe.deadline_ms * MS, token);
+        self.workers.insert(token, ask.worker);
+        Pick::Wait
     }
 
-    fn ended(&mut self, _: &mut Env<'_>, ended: &Ended<'_>) {
+    fn ended(&mut self, env: &mut Env<'_>, ended: &Ended<'_>) {
         self.envoy.finished(ended.server);
+        let Self { vms, calls, names, proxy, .. } = self;
+        let balancer = &mut vms[usize::from(ended.worker)].balancer;
+        balancer.set_time(env.now / US);
+        if let Some(load) = ended.stamp.and_then(|stamp| stamp.load)
+            && let Some(Some(open)) = calls.get(ended.request as usize)
+            && let Some(slot) = balancer.slot_of(open.call.cluster(), &names[ended.server as usize])
+        {
+            let carried = open.call.counts_on(slot);
+            balancer.heard(proxy, open.call.cluster(), slot, &load, carried);
+        }
         if ended.last
             && let Some(open) = self.open(ended.request).take()
         {
@@ -260,15 +350,54 @@ impl Policy for Leastload {
         }
     }
 
-    fn abandoned(&mut self, _: &mut Env<'_>, ask: &Ask<'_>) {
+    fn abandoned(&mut self, env: &mut Env<'_>, ask: &Ask<'_>) {
+        self.vms[usize::from(ask.worker)].balancer.set_time(env.now / US);
         if let Some(open) = self.open(ask.request).take() {
             self.end(ask.worker, open, None, Outcome::GivenUp);
         }
     }
 
-    /// A VM ticks.
+    fn needs(&self) -> Needs {
+        Needs { stamps: true, twin: true, ..Needs::default() }
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    fn probed(&mut self, env: &mut Env<'_>, server: ServerId, token: u64, stamp: Option<&Stamp>) {
+        let Some(&worker) = self.workers.get(&token) else { return };
+        let Self { vms, names, proxy, .. } = self;
+        let vm = &mut vms[usize::from(worker)];
+        vm.balancer.set_time(env.now / US);
+        let Some(id) = vm.id else { return };
+        let Some(slot) = vm.balancer.slot_of(id, &names[server as usize]) else { return };
+        let load = stamp.and_then(|stamp| stamp.load);
+        match load {
+            Some(load) => vm.balancer.heard(proxy, id, slot, &load, Work::ZERO),
+            None => vm.balancer.unheard(id, slot),
+        }
+        let request = token as u32;
+        if let Some(Some(open)) = self.calls.get_mut(request as usize)
+            && u64::from(open.turn) == token >> 32
+            && open.call.verdict() == Verdict::Asking
+            && vm.balancer.answered(&mut open.call, slot, load.is_some())
+        {
+            self.settle(env, request, worker);
+        }
+    }
+
+    /// A VM ticks, or a request has waited long enough.
     #[allow(clippy::cast_possible_truncation)]
     fn timer(&mut self, env: &mut Env<'_>, vm: u64) {
+        if vm >> 32 > 0 {
+            let Some(worker) = self.workers.remove(&vm) else { return };
+            let request = vm as u32;
+            if let Some(Some(open)) = self.calls.get(request as usize)
+                && u64::from(open.turn) == vm >> 32
+                && open.call.verdict() == Verdict::Asking
+            {
+                self.settle(env, request, worker);
+            }
+            return;
+        }
         env.timer(env.now + self.period, vm);
         let balancer = &mut self.vms[vm as usize].balancer;
         if balancer.tick(&self.proxy, &self.config, env.now / MS).is_none() {
@@ -303,7 +432,10 @@ mod tests {
         let document = crate::scenario::read(&scenario.to_string(), ".".as_ref()).unwrap();
         let scenario = &document.variants[0].scenario;
         let Value::Object(config) = config else { panic!("{config}") };
-        Rig::new(LeastloadConfig { config }.build(scenario, 1), &[1; 3])
+        Rig::new(
+            LeastloadConfig { config, ..LeastloadConfig::default() }.build(scenario, 1),
+            &[1; 3],
+        )
     }
 
     #[test]

@@ -93,16 +93,17 @@ fn what_one_worker_learns_all_know_at_their_next_tick() {
     rig.serve(1, 100, 5_000);
     rig.ticks(2);
     for vm in 0..3 {
-        assert_eq!(rig.service_us(vm), Some(5_000.0), "worker {vm}");
+        let told = rig.service_us(vm).unwrap();
+        assert!((4_500.0..=5_000.0).contains(&told), "worker {vm}: {told}");
         assert_eq!(rig.probe(vm).load.slots, Some(1.0), "worker {vm}");
     }
     // One that starts anew after a crash knows it at once.
     rig.vms[2] = Balancer::new(9, rig.now_ms);
-    assert_eq!(rig.service_us(2), Some(5_000.0));
+    assert_eq!(rig.service_us(2), rig.service_us(0));
     // And a worker that crashes has taken with it what it learned since its last tick only.
     rig.vms.remove(1);
     rig.ticks(20);
-    assert_eq!(rig.service_us(1), Some(5_000.0));
+    assert!(rig.service_us(1).unwrap() >= 1_250.0);
 }
 
 #[test]
@@ -251,7 +252,8 @@ fn a_quiet_server_is_not_written_of() {
     rig.ticks(10);
     assert_eq!(crate::proxy::Proxy::shared_get(&rig.proxy, &key).unwrap().1, before.1);
     assert!(before.0.len() < 64, "{} bytes", before.0.len());
-    assert_eq!(rig.service_us(1), Some(5_000.0), "what was learned stays");
+    // Who gets no requests is taken for better, within bounds.
+    assert_eq!(rig.service_us(1), Some(1_250.0), "what was learned stays");
 }
 
 #[test]

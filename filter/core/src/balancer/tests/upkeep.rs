@@ -239,7 +239,7 @@ fn what_became_idle_last_is_remembered_up_to_a_bound() {
             roster.entries.push(Entry { endpoint, weight: 1, standing: standing.into() });
         }
         let mut cluster = Cluster::new(CLUSTER, 0, 0);
-        cluster.load(roster);
+        cluster.load(roster, 0);
         cluster
     };
     let mut cluster = of_four();

@@ -1,0 +1,113 @@
+//! What one VM itself saw of an endpoint, to hold against what the endpoint says of itself.
+
+use crate::estimate::Usual;
+
+/// What the newest request adds to what was seen.
+const NEWEST: f32 = 0.05;
+/// Reports are believed while requests take less than so many times as long as they let expect, by
+/// what is usual among the endpoints: services differ in what one model explains, not by so much.
+const BELIEVED: f32 = 2.0;
+/// At most so many times longer.
+const MOST: f32 = 16.0;
+/// Nothing came back for so many times as long as a request takes: the server has stalled, whatever
+/// it said last.
+const PATIENCE: f32 = 8.0;
+/// So many answers without a report are those of a server that does not report.
+const SILENT_AFTER: u8 = 3;
+
+/// What was seen of an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Experience {
+    /// How much longer requests took than expected.
+    ratio: f32,
+    /// Share of requests that the server failed.
+    faults: f32,
+    /// When anything came back last, or the oldest request under way was sent.
+    progress_us: u64,
+    /// Answers in a row without a report.
+    unreported: u8,
+}
+
+impl Default for Experience {
+    fn default() -> Self {
+        Self { ratio: 1.0, faults: 0.0, progress_us: 0, unreported: 0 }
+    }
+}
+
+impl Experience {
+    /// Something came back, or the first request left.
+    pub fn moved(&mut self, now_us: u64) {
+        self.progress_us = now_us;
+    }
+
+    /// A request ended after `took_us` of which `expected_us` were expected; 0: nothing was.
+    pub fn took(&mut self, took_us: f32, expected_us: f32) {
+        if expected_us > 0.0 {
+            let ratio = (took_us / expected_us).clamp(1.0 / MOST, MOST);
+            self.ratio += NEWEST * (ratio - self.ratio);
+        }
+    }
+
+    /// The server failed a request, or did not.
+    pub fn failed(&mut self, failed: bool) {
+        self.faults += NEWEST * (f32::from(u8::from(failed)) - self.faults);
+    }
+
+    /// It reported.
+    pub fn reported(&mut self) {
+        self.unreported = 0;
+    }
+
+    /// An answer came without a report.
+    pub fn unreported(&mut self) {
+        self.unreported = self.unreported.saturating_add(1);
+    }
+
+    /// Whether it has no twin, as far as is known.
+    pub fn is_silent(&self) -> bool {
+        self.unreported >= SILENT_AFTER
+    }
+
+    /// It was seen that it has none.
+    pub fn silence(&mut self) {
+        self.unreported = SILENT_AFTER;
+    }
+
+    /// What was held against it fades, four times a second: whoever is avoided shows no better.
+    pub fn fade(&mut self) {
+        const KEPT: f32 = 0.98;
+        self.ratio = 1.0 + KEPT * (self.ratio - 1.0);
+        self.faults *= KEPT;
+    }
+
+    /// Adds what was seen to what is usual, as one of `count` endpoints.
+    pub fn add_to(&self, usual: &mut Usual, count: f32) {
+        usual.ratio += (self.ratio - usual.ratio) / count;
+        usual.faults += (self.faults - usual.faults) / count;
+    }
+
+    /// How many times as much as its reports say a request costs there, at least 1.
+    pub fn mistrust(&self, usual: &Usual) -> f32 {
+        let ratio = self.ratio / usual.ratio.max(1.0 / MOST);
+        if ratio > BELIEVED { ratio.min(MOST) } else { 1.0 }
+    }
+
+    /// What a request costs more because some fail there, in times of service: a request that fails
+    /// at once is not a fast one.
+    pub fn fault_cost(&self, usual: &Usual) -> f32 {
+        /// A failure costs as much as so many times of service.
+        const FAILURE: f32 = 20.0;
+        /// Failures that differ by less are as good as none.
+        const ALIKE: f32 = 0.1;
+        let more = self.faults - usual.faults;
+        if more > ALIKE { FAILURE * more } else { 0.0 }
+    }
+
+    /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
+    /// takes `expected_us`. Only where requests are under way.
+    #[expect(clippy::cast_precision_loss, reason = "precise for days")]
+    pub fn stalled_us(&self, now_us: u64, expected_us: f32) -> f32 {
+        let since = now_us.saturating_sub(self.progress_us) as f32;
+        (since - PATIENCE * expected_us).max(0.0)
+    }
+}
