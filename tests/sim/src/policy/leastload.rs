@@ -2,18 +2,18 @@
 //! worker and one on the main thread, over one store and one set of gauges; what core leaves to
 //! Envoy goes to Envoy's `LEAST_REQUEST`, as in the configurations that we ship.
 
-use std::collections::{BTreeMap, HashMap};
+mod config;
+
+use std::collections::HashMap;
 use std::mem;
 
 use leastload_core::balancer::{Ask as CoreAsk, Balancer, Call, ClusterId, Ending, Verdict};
 use leastload_core::config::{ClusterSettings, Config, Mechanism};
-use leastload_core::estimate::Tuning;
 use leastload_core::memory::Memory;
 use leastload_core::work::Work;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+pub(super) use self::config::LeastloadConfig;
 use super::least_request::LeastRequest;
 use super::{Ask, Ended, Env, Member, Needs, Outcome, Pick, Policy, RequestId, ServerId, Stamp};
 use crate::scenario::{Scenario, Source};
@@ -25,43 +25,7 @@ const HOST_BYTES: u64 = 800;
 const MS: u64 = 1_000_000;
 const US: u64 = 1_000;
 
-/// Parameters of leastload.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LeastloadConfig {
-    /// The module's configuration, as docs/configuration.md has it.
-    pub config: Map<String, Value>,
-    /// Parameters of core's estimator (`leastload_core::estimate::Tuning`), where they differ from
-    /// what the module has.
-    pub tuning: BTreeMap<String, f32>,
-}
-
 impl LeastloadConfig {
-    pub(super) fn check(&self) -> Result<(), String> {
-        self.tuned()?;
-        let text = Value::from(self.config.clone()).to_string();
-        Config::parse(text.as_bytes()).map(drop).map_err(|faults| format!("config: {faults}"))
-    }
-
-    fn tuned(&self) -> Result<Tuning, String> {
-        let mut tuning = Tuning::default();
-        for (name, value) in &self.tuning {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let whole = *value as usize;
-            match name.as_str() {
-                "service_weight" => tuning.service_weight = *value,
-                "jitter" => tuning.jitter = *value,
-                "fresh" => tuning.fresh = *value,
-                "fade" => tuning.fade = *value,
-                "stale_samples" => tuning.stale_samples = whole,
-                "ask_pool" => tuning.ask_pool = whole,
-                "good_enough" => tuning.good_enough = *value,
-                _ => return Err(format!("tuning.{name}: there is no such parameter")),
-            }
-        }
-        Ok(tuning)
-    }
-
     /// The configuration in force; whoever is there at the start is in it where the scenario says so.
     fn parsed(&self, scenario: &Scenario) -> Config {
         let mut config = Value::from(self.config.clone());
@@ -416,41 +380,4 @@ impl Policy for Leastload {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::rig::Rig;
-    use super::*;
-
-    /// At one proxy of three servers whom the configuration names, driven by hand.
-    fn rig(config: Value) -> Rig<Leastload> {
-        let scenario = json!({
-            "name": "x", "about": "x", "warm_up": "0s", "duration": "1s",
-            "proxies": {"count": 1}, "servers": [{"count": 3}],
-            "membership": {"source": "static"},
-            "traffic": {"rate": 1, "service": {"constant": {"value": "1ms"}}},
-            "policies": [{"label": "x", "rule": {"leastload": {"config": config}}}],
-        });
-        let document = crate::scenario::read(&scenario.to_string(), ".".as_ref()).unwrap();
-        let scenario = &document.variants[0].scenario;
-        let Value::Object(config) = config else { panic!("{config}") };
-        Rig::new(
-            LeastloadConfig { config, ..LeastloadConfig::default() }.build(scenario, 1),
-            &[1; 3],
-        )
-    }
-
-    #[test]
-    fn envoy_skips_whom_an_override_names_and_who_left_and_takes_the_next() {
-        for (mechanism, unserved) in [("override_host", 0), ("stateful_session", 20)] {
-            let mut rig = rig(json!({"override": {"mechanism": mechanism, "spares": 2}}));
-            // Envoy knows that server 0 left, core does not yet; nobody else chooses.
-            rig.policy.listed[0] = false;
-            rig.policy.envoy = LeastRequest::default();
-            let picks: Vec<Pick> = (0..60).map(|_| rig.ask()).collect();
-            let asked = rig.policy.calls.iter().flatten().map(|open| open.asked);
-            assert_eq!(asked.filter(|asked| *asked == Some(0)).count(), 20, "a third of all");
-            assert!(!picks.contains(&Pick::Server(0)));
-            let nobody = picks.iter().filter(|pick| **pick == Pick::Nobody).count();
-            assert_eq!(nobody, unserved, "{mechanism}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,47 @@
+//! How a scenario configures leastload.
+
+use std::collections::BTreeMap;
+
+use leastload_core::config::Config;
+use leastload_core::estimate::Tuning;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Parameters of leastload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LeastloadConfig {
+    /// The module's configuration, as docs/configuration.md has it.
+    pub config: Map<String, Value>,
+    /// Parameters of core's estimator (`leastload_core::estimate::Tuning`), where they differ from
+    /// what the module has.
+    pub tuning: BTreeMap<String, f32>,
+}
+
+impl LeastloadConfig {
+    pub(in crate::policy) fn check(&self) -> Result<(), String> {
+        self.tuned()?;
+        let text = Value::from(self.config.clone()).to_string();
+        Config::parse(text.as_bytes()).map(drop).map_err(|faults| format!("config: {faults}"))
+    }
+
+    pub(super) fn tuned(&self) -> Result<Tuning, String> {
+        let mut tuning = Tuning::default();
+        for (name, value) in &self.tuning {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let whole = *value as usize;
+            match name.as_str() {
+                "service_weight" => tuning.service_weight = *value,
+                "jitter" => tuning.jitter = *value,
+                "fresh" => tuning.fresh = *value,
+                "fade" => tuning.fade = *value,
+                "stale_samples" => tuning.stale_samples = whole,
+                "ask_pool" => tuning.ask_pool = whole,
+                "good_enough" => tuning.good_enough = *value,
+                _ => return Err(format!("tuning.{name}: there is no such parameter")),
+            }
+        }
+        Ok(tuning)
+    }
+}
