@@ -54,6 +54,8 @@ pub struct Usual {
     pub ratio: f32,
     /// Share of requests that servers fail.
     pub faults: f32,
+    /// How many say what their time of service is.
+    pub timed: f32,
 }
 
 /// What one VM knows of an endpoint from its reports.
@@ -140,11 +142,12 @@ impl View {
 
     /// Adds what it says to what is usual, as one of `count` that do.
     pub fn add_to(&self, usual: &mut Usual, count: f32) {
-        let mean = |to: &mut f32, value: f32| *to += (value - *to) / count;
-        mean(&mut usual.others, self.usual);
+        let mean = |to: &mut f32, value: f32, count: f32| *to += (value - *to) / count;
+        mean(&mut usual.others, self.usual, count);
         if self.service_us > 0.0 {
-            mean(&mut usual.service_us, self.service_us);
-            mean(&mut usual.slots, self.slots.max(1.0));
+            usual.timed += 1.0;
+            mean(&mut usual.service_us, self.service_us, usual.timed);
+            mean(&mut usual.slots, self.slots.max(1.0), usual.timed);
             if usual.fastest_us == 0.0 || self.service_us < usual.fastest_us {
                 usual.fastest_us = self.service_us;
             }
@@ -205,3 +208,6 @@ impl Sight {
         self.service_us.max(1.0) * (wait + tuning.service_weight)
     }
 }
+
+#[cfg(test)]
+mod tests;

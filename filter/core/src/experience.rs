@@ -111,3 +111,6 @@ impl Experience {
         (since - PATIENCE * expected_us).max(0.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::load::{LONGEST_SERVICE_US, MOST_IN_FLIGHT};
+use crate::test;
+
+const NOW: u64 = 50_000_000;
+const TUNING: Tuning = Tuning {
+    service_weight: 0.2,
+    jitter: 0.1,
+    fresh: 0.5,
+    fade: 3.0,
+    stale_samples: 4,
+    ask_pool: 10,
+    good_enough: 1.6,
+};
+const USUAL: Usual = Usual {
+    service_us: 20_000.0,
+    slots: 2.0,
+    others: 3.0,
+    fastest_us: 5_000.0,
+    ratio: 1.0,
+    faults: 0.0,
+    timed: 1.0,
+};
+
+fn load(in_flight: f32) -> Load {
+    Load { in_flight, service_us: Some(10_000.0), slots: Some(4.0), draining: false, asks: 1.0 }
+}
+
+/// A view that has heard `load` at [`NOW`].
+fn heard(load: &Load, own: f32) -> View {
+    let mut view = View::default();
+    view.hear(load, own, NOW);
+    view
+}
+
+/// What it tells so many microseconds later.
+fn later(view: &View, us: u64) -> Sight {
+    view.sight(NOW + us, &USUAL, &TUNING)
+}
+
+fn near(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 1e-3 * b.abs().max(1.0)
+}
+
+#[test]
+fn the_cost_is_the_wait_and_a_part_of_the_service_time() {
+    let sight = Sight { others: 2.0, doubt: 0.0, service_us: 10_000.0, slots: 4.0 };
+    // Free slots: no wait, whatever is in flight.
+    for own in [0.0, 1.0] {
+        assert!(near(sight.cost_us(own, &TUNING), 2_000.0), "{own}");
+        assert!(near(sight.expected_us(own), 10_000.0), "{own}");
+    }
+    // Two requests for each slot: one service time of waiting.
+    assert!(near(sight.cost_us(5.0, &TUNING), 12_000.0));
+    assert!(near(sight.expected_us(5.0), 20_000.0));
+    let heavier = Tuning { service_weight: 1.0, ..TUNING };
+    assert!(near(sight.cost_us(5.0, &heavier), 20_000.0));
+    // A busy fast server may be better than an idle slow one.
+    let slow = Sight { others: 0.0, service_us: 100_000.0, ..sight };
+    assert!(sight.cost_us(5.0, &TUNING) < slow.cost_us(0.0, &TUNING));
+}
+
+#[test]
+fn of_what_is_reported_this_proxys_own_is_taken_off() {
+    for (in_flight, own, others) in [(7.0, 2.0, 5.0), (7.0, 7.0, 0.0), (3.0, 9.0, 0.0)] {
+        assert!(near(later(&heard(&load(in_flight), own), 0).others, others));
+    }
+}
+
+#[test]
+fn the_older_the_news_the_greater_the_doubt() {
+    let view = heard(&load(4.0), 0.0);
+    let doubts = [0, 1_000, 5_000, 10_000, 1_000_000].map(|us| later(&view, us).doubt);
+    for (doubt, expected) in doubts.into_iter().zip([0.0, 0.4, 2.0, 4.0, 4.0]) {
+        assert!(near(doubt, expected), "{doubts:?}");
+    }
+    // Where nobody else sends, nothing goes unseen.
+    assert_eq!(later(&heard(&load(4.0), 4.0), 9_000_000).doubt.to_bits(), 0);
+    // Where others usually send, an empty server is no news for long.
+    let mut busy = View::default();
+    for _ in 0..50 {
+        busy.hear(&load(8.0), 0.0, NOW);
+    }
+    busy.hear(&load(0.0), 0.0, NOW);
+    assert!(later(&busy, 0).doubt < TUNING.fresh && later(&busy, 1_000).doubt > TUNING.fresh);
+}
+
+#[test]
+fn what_others_have_goes_back_to_what_they_usually_have() {
+    let mut view = heard(&load(10.0), 0.0);
+    view.hear(&load(0.0), 0.0, NOW);
+    // The newest report adds a fifth to the usual.
+    assert!(near(later(&view, 0).others, 0.0));
+    let a_fade = later(&view, 30_000).others;
+    assert!(near(a_fade, 8.0 * (1.0 - (-1.0_f32).exp())), "{a_fade}");
+    assert!(near(later(&view, LONGEST_US).others, 8.0));
+    // From above as from below.
+    let mut view = heard(&load(0.0), 0.0);
+    view.hear(&load(10.0), 0.0, NOW);
+    assert!(near(later(&view, 0).others, 10.0) && near(later(&view, LONGEST_US).others, 2.0));
+}
+
+#[test]
+fn of_whom_nothing_is_known_the_usual_is_thought() {
+    let sight = View::default().sight(NOW, &USUAL, &TUNING);
+    assert!(near(sight.others, 3.0) && near(sight.doubt, 3.0));
+    assert!(near(sight.service_us, 20_000.0) && near(sight.slots, 2.0));
+    // One that does not know its own speed is taken for as fast as the others.
+    let unsure = Load { service_us: None, ..load(1.0) };
+    let sight = later(&heard(&unsure, 0.0), 0);
+    assert!(near(sight.others, 1.0));
+    assert!(near(sight.service_us, 20_000.0) && near(sight.slots, 2.0));
+    // Without slots it serves one at a time.
+    assert!(near(later(&heard(&Load { slots: None, ..load(1.0) }, 0.0), 0).slots, 1.0));
+    // Before anything is usual, all cost the same, and not nothing.
+    let blank = View::default().sight(NOW, &Usual::default(), &TUNING);
+    assert!(blank.cost_us(0.0, &TUNING) > 0.0 && blank.cost_us(1.0, &TUNING).is_finite());
+}
+
+#[test]
+fn a_report_is_forgotten() {
+    let view = heard(&Load { draining: true, ..load(9.0) }, 0.0);
+    assert!(!View::default().is_known(NOW) && !View::default().is_draining(NOW));
+    for (us, known) in [(0, true), (LONGEST_US, true), (LONGEST_US + 1, false)] {
+        assert_eq!(view.is_known(NOW + us), known, "{us}");
+        assert_eq!(view.is_draining(NOW + us), known, "{us}");
+        assert_eq!(near(later(&view, us).service_us, 10_000.0), known, "{us}");
+    }
+    // A clock that went back makes nothing old.
+    assert!(view.is_known(0) && near(view.sight(0, &USUAL, &TUNING).others, 9.0));
+    // What it said before it was forgotten is not its usual.
+    let mut view = view;
+    view.hear(&load(1.0), 0.0, NOW + LONGEST_US + 1);
+    assert!(!view.is_draining(NOW + LONGEST_US + 1));
+    assert!(near(view.sight(NOW + 2 * LONGEST_US, &USUAL, &TUNING).others, 1.0));
+}
+
+#[test]
+fn whoever_does_not_answer_is_asked_less_but_never_not_at_all() {
+    let mut view = heard(&Load { asks: 0.5, ..load(0.0) }, 0.0);
+    assert!(near(view.share(), 0.5));
+    view.missed();
+    assert!(near(view.share(), 0.25));
+    (0..100).for_each(|_| view.missed());
+    assert!(near(view.share(), 0.5 / 64.0));
+    // Half a minute of ticks later it may be asked as before.
+    (0..120).for_each(|_| view.fade());
+    assert!(near(view.share(), 0.5));
+    view.missed();
+    view.answered();
+    assert!(near(view.share(), 0.5));
+}
+
+#[test]
+fn what_is_usual_is_the_mean_of_those_who_say() {
+    let mut service = [Some(10_000.0), None, Some(30_000.0), None];
+    // In whatever order.
+    for turn in 0..4 {
+        service.rotate_left(1);
+        let mut usual = Usual::default();
+        for (count, service_us) in [1.0, 2.0, 3.0, 4.0].into_iter().zip(service) {
+            let said = Load { service_us, ..load(2.0) };
+            heard(&said, 0.0).add_to(&mut usual, count);
+        }
+        assert!(near(usual.others, 2.0));
+        assert!(near(usual.service_us, 20_000.0), "turn {turn}: {usual:?}");
+        assert!(near(usual.slots, 4.0), "turn {turn}: {usual:?}");
+        assert!(near(usual.fastest_us, 10_000.0));
+    }
+}
+
+fn any_load() -> impl Strategy<Value = Load> {
+    let number = |most: f32| prop_oneof![Just(0.0), Just(most), 0.0..most];
+    let service = prop_oneof![Just(1.0), number(LONGEST_SERVICE_US).prop_map(|us| us.max(1.0))];
+    let slots = number(MOST_IN_FLIGHT).prop_map(|slots| slots.max(1.0));
+    (
+        number(MOST_IN_FLIGHT),
+        proptest::option::of(service),
+        proptest::option::of(slots),
+        any::<bool>(),
+        0.0_f32..=1.0,
+    )
+        .prop_map(|(in_flight, service_us, slots, draining, asks)| Load {
+            in_flight,
+            service_us,
+            slots,
+            draining,
+            asks,
+        })
+}
+
+fn any_time() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), 0..100_000_000_u64]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_heard_whenever_every_number_stays_one(
+        news in proptest::collection::vec((any_load(), 0.0_f32..1e12, any_time()), 1..20),
+        looks in proptest::collection::vec((any_time(), 0.0_f32..1e12), 1..10),
+    ) {
+        let (mut view, mut usual) = (View::default(), Usual::default());
+        for (load, own, now_us) in news {
+            view.hear(&load, own, now_us);
+            view.add_to(&mut usual, 1.0);
+            for (now_us, own) in &looks {
+                for usual in [&usual, &Usual::default(), &USUAL] {
+                    let sight = view.sight(*now_us, usual, &TUNING);
+                    let cost = sight.cost_us(*own, &TUNING);
+                    prop_assert!(cost.is_finite() && cost > 0.0, "{cost}");
+                    prop_assert!(sight.expected_us(*own) >= sight.service_us.max(1.0));
+                    prop_assert!(sight.others >= 0.0 && sight.doubt >= 0.0 && sight.slots >= 1.0);
+                    // One more never costs less.
+                    prop_assert!(sight.cost_us(own + 1.0, &TUNING) >= cost);
+                }
+            }
+        }
+        prop_assert!((0.0..=1.0).contains(&view.share()));
+    }
+}

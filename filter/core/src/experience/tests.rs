@@ -1,0 +1,127 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::test;
+
+const USUAL: Usual = Usual {
+    service_us: 10_000.0,
+    slots: 1.0,
+    others: 0.0,
+    fastest_us: 10_000.0,
+    ratio: 1.0,
+    faults: 0.0,
+    timed: 1.0,
+};
+
+/// One whose requests took so many times as long as expected, often enough to be sure.
+fn slower(times: f32) -> Experience {
+    let mut seen = Experience::default();
+    (0..400).for_each(|_| seen.took(times * 1_000.0, 1_000.0));
+    seen
+}
+
+fn near(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 0.02 * b
+}
+
+#[test]
+fn a_liar_is_held_against_what_is_usual() {
+    assert!(near(Experience::default().mistrust(&USUAL), 1.0));
+    assert!(near(slower(1.9).mistrust(&USUAL), 1.0), "models differ by so much");
+    assert!(near(slower(4.0).mistrust(&USUAL), 4.0));
+    // Where everybody takes longer than expected, that is no lie.
+    assert!(near(slower(4.0).mistrust(&Usual { ratio: 3.0, ..USUAL }), 1.0));
+    assert!(near(slower(8.0).mistrust(&Usual { ratio: 2.0, ..USUAL }), 4.0));
+    // A faster one is not trusted more.
+    assert!(near(slower(0.2).mistrust(&USUAL), 1.0));
+}
+
+#[test]
+fn mistrust_is_bounded_and_takes_more_than_a_few_requests() {
+    assert!(near(slower(1e9).mistrust(&USUAL), MOST));
+    assert!(near(slower(1e9).mistrust(&Usual { ratio: 0.0, ..USUAL }), MOST));
+    let mut seen = Experience::default();
+    seen.took(1e9, 1_000.0);
+    assert!(near(seen.mistrust(&USUAL), 1.0), "one outlier");
+    seen.took(1e9, 1_000.0);
+    assert!(seen.mistrust(&USUAL) > 2.0, "two in a row");
+    // Where nothing was expected nothing is learned.
+    let mut seen = Experience::default();
+    (0..400).for_each(|_| seen.took(1e9, 0.0));
+    assert!(near(seen.mistrust(&USUAL), 1.0));
+}
+
+#[test]
+fn what_is_held_against_a_server_fades() {
+    let mut seen = slower(16.0);
+    (0..400).for_each(|_| seen.failed(true));
+    let (mistrust, cost) = (seen.mistrust(&USUAL), seen.fault_cost(&USUAL));
+    (0..40).for_each(|_| seen.fade());
+    assert!(seen.mistrust(&USUAL) < 0.6 * mistrust && seen.fault_cost(&USUAL) < 0.6 * cost);
+    // All of it within half a minute or so.
+    (0..120).for_each(|_| seen.fade());
+    assert!(near(seen.mistrust(&USUAL), 1.0));
+    assert_eq!(seen.fault_cost(&USUAL).to_bits(), 0);
+    // By what is seen, sooner.
+    let mut seen = slower(16.0);
+    (0..60).for_each(|_| seen.took(1_000.0, 1_000.0));
+    assert!(near(seen.mistrust(&USUAL), 1.0));
+}
+
+#[test]
+fn failures_cost_more_than_they_save_where_others_do_not_fail() {
+    let mut seen = Experience::default();
+    assert_eq!(seen.fault_cost(&USUAL).to_bits(), 0);
+    (0..2).for_each(|_| seen.failed(true));
+    assert_eq!(seen.fault_cost(&USUAL).to_bits(), 0, "within what is alike");
+    (0..400).for_each(|_| seen.failed(true));
+    assert!(near(seen.fault_cost(&USUAL), 20.0), "twenty times of service at most");
+    assert_eq!(seen.fault_cost(&Usual { faults: 0.95, ..USUAL }).to_bits(), 0, "all fail");
+    let half = seen.fault_cost(&Usual { faults: 0.5, ..USUAL });
+    assert!(near(half, 10.0));
+    (0..60).for_each(|_| seen.failed(false));
+    assert_eq!(seen.fault_cost(&USUAL).to_bits(), 0);
+}
+
+#[test]
+fn three_answers_without_a_report_are_those_of_a_silent_server() {
+    let mut seen = Experience::default();
+    for silent in [false, false, true, true] {
+        seen.unreported();
+        assert_eq!(seen.is_silent(), silent);
+    }
+    seen.reported();
+    seen.unreported();
+    assert!(!seen.is_silent());
+    seen.silence();
+    assert!(seen.is_silent());
+    (0..1_000).for_each(|_| seen.unreported());
+    assert!(seen.is_silent());
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_seen_every_number_stays_one_and_within_bounds(
+        events in proptest::collection::vec((0..6_u8, 0.0_f32..1e15, 0.0_f32..1e15), 0..200),
+        now_us in any::<u64>(),
+        since_us in any::<u64>(),
+    ) {
+        let (mut seen, mut usual) = (Experience::default(), Usual::default());
+        for (count, (what, a, b)) in (1_u8..).zip(events) {
+            match what {
+                0 => seen.took(a, b),
+                1 => seen.took(a, 0.0),
+                2 => seen.failed(true),
+                3 => seen.failed(false),
+                4 => seen.fade(),
+                _ => seen.add_to(&mut usual, f32::from(count)),
+            }
+            let mistrust = seen.mistrust(&usual);
+            prop_assert!((1.0..=MOST).contains(&mistrust), "{mistrust}");
+            prop_assert!((0.0..=20.0).contains(&seen.fault_cost(&usual)));
+        }
+        seen.moved(since_us);
+        let stalled = seen.stalled_us(now_us, 1_000.0);
+        prop_assert!(stalled.is_finite() && stalled >= 0.0);
+    }
+}
