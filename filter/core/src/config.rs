@@ -118,7 +118,7 @@ impl Default for Config {
             edge: false,
             everywhere: ClusterSettings {
                 enabled: true,
-                picker: Picker { scan_limit: 128, samples: 8, idle: 4 },
+                picker: Picker { scan_limit: 32, samples: 8, idle: 4 },
                 given: None,
                 panic_threshold: 0.0,
                 estimate: Estimate { reports: true, speed: true, failures: true },

@@ -110,7 +110,7 @@ pub(super) const DISCOVERY: &[Field] = &[
 pub(super) const ROLLOUT: &[Field] =
     &[field("percent", PERCENT, "100"), field("mode", Kind::Choice(MODES), "\"enforce\"")];
 pub(super) const PICKER: &[Field] = &[
-    field("scan_limit", SCAN_LIMIT, "128"),
+    field("scan_limit", SCAN_LIMIT, "32"),
     field("samples", SAMPLES, "8"),
     field("idle", IDLE, "4"),
 ];

@@ -56,7 +56,7 @@ fn nothing_said_means_the_defaults() {
     let config = Config::default();
     let settings = config.cluster("any");
     assert!(settings.enabled && settings.given.is_none());
-    assert_eq!(settings.picker, Picker { scan_limit: 128, samples: 8, idle: 4 });
+    assert_eq!(settings.picker, Picker { scan_limit: 32, samples: 8, idle: 4 });
     assert!(config.methods.is_empty());
     assert_eq!(config.static_clusters().count(), 0);
 }
