@@ -3,6 +3,8 @@
 
 mod model;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use model::{Fit, Model};
 

@@ -189,24 +189,23 @@ impl Model {
         self.recent
     }
 
-    /// The fewest slots that explain the latencies: more than were ever in flight at a time cannot
-    /// be told from just as many, and nobody knows what would happen beyond.
+    /// The slots that explain the latencies best. More than were ever in flight at a time cannot be
+    /// told from just as many, and nobody knows what would happen beyond: then it is the fewest.
     fn slots(&self, inertia: f32) -> Option<f32> {
         let most = self.seen().map(|(_, with_it, _)| with_it).reduce(f32::max)?;
+        let before = self.fit.map_or(1.0, |fit| fit.slots);
         let candidates = || {
             let steps = (0..).map(|step: u16| {
                 let step = f32::from(step);
                 if step < 28.0 { 1.0 + step * 0.25 } else { 8.0 * 1.05_f32.powf(step - 28.0) }
             });
-            steps.take_while(move |slots| *slots < most).chain([most])
+            steps.take_while(move |slots| *slots < most).chain([most, before])
         };
         // Who is always busy shows only how fast requests end, not how many are served at a time, and
         // who never is shows neither: what was known before stays, unless it explains less.
-        let noise = self.scale(most).map_or(0.0, |service| service * service);
-        let before = self.fit.map_or(1.0, |fit| fit.slots);
         let penalty = |slots: f32| {
             let far = (slots / before).ln();
-            inertia * noise * far * far + self.error(slots)
+            inertia * far * far + self.error(slots)
         };
         candidates().min_by(|a, b| penalty(*a).total_cmp(&penalty(*b)))
     }
@@ -221,20 +220,20 @@ impl Model {
 
     /// The service time that fits best for so many slots.
     fn scale(&self, slots: f32) -> Option<f32> {
-        let (mut took, mut stretch) = (0.0, 0.0);
+        let (mut weights, mut service) = (0.0, 0.0);
         for (weight, with_it, mean) in self.seen() {
-            let times = (with_it / slots).max(1.0);
-            took += weight * mean * times;
-            stretch += weight * times * times;
+            weights += weight;
+            service += weight * mean / (with_it / slots).max(1.0);
         }
-        (stretch > 0.0).then(|| took / stretch)
+        (weights > 0.0).then(|| service / weights)
     }
 
-    /// The squared error that remains for so many slots.
+    /// The squared error that remains for so many slots, relative to what is expected: longer
+    /// latencies scatter more.
     fn error(&self, slots: f32) -> f32 {
         let Some(service) = self.scale(slots) else { return 0.0 };
         let error = |(weight, with_it, mean): (f32, f32, f32)| {
-            let off = mean - service * (with_it / slots).max(1.0);
+            let off = mean / (service * (with_it / slots).max(1.0)) - 1.0;
             weight * off * off
         };
         self.seen().map(error).sum()
