@@ -78,7 +78,7 @@ impl Default for Model {
 impl Model {
     /// What was learned so far; `None` before the first request.
     pub fn fit(&self) -> Option<Fit> {
-        self.fit.map(|fit| Fit { service_us: fit.service_us * self.hope, ..fit })
+        self.fit.map(|fit| Fit { service_us: fit.service_us * self.hope, ..fit }.within_bounds())
     }
 
     /// A request that found `others` in flight took `took_us`.
