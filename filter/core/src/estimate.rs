@@ -25,7 +25,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            service_weight: 0.16,
+            service_weight: 0.2,
             jitter: 0.1,
             fresh: 0.5,
             fade: 3.0,
