@@ -11,6 +11,7 @@ mod informed;
 mod question;
 mod reports;
 mod serving;
+mod sights;
 mod upkeep;
 
 use crate::Map;
@@ -75,6 +76,9 @@ pub struct Balancer {
     all_enlisted: Map<String, u32>,
     /// Room for the sample of a pick and for a list of endpoints, kept so that no request allocates.
     sample: Vec<Seat>,
+    drawn: Vec<usize>,
+    /// Whom to ask, by rank.
+    pool: Vec<(u64, u32)>,
     value: String,
 }
 
@@ -87,7 +91,7 @@ impl Balancer {
         Self {
             rng,
             now_ms,
-            now_us: now_ms * 1_000,
+            now_us: now_ms.saturating_mul(1_000),
             tuning: Tuning::default(),
             budget: Budget::default(),
             busy: false,
@@ -102,6 +106,8 @@ impl Balancer {
             serving: Serving::default(),
             all_enlisted: Map::default(),
             sample: Vec::new(),
+            drawn: Vec::new(),
+            pool: Vec::new(),
             value: String::new(),
         }
     }
@@ -120,7 +126,7 @@ impl Balancer {
         let choice = match left {
             Some(_) => Choice::Pick(Picks::default()),
             None if self.is_informed(id, ask) => self.informed(proxy, id, ask),
-            None => Choice::Pick(self.pick(proxy, id, ask)),
+            None => Choice::Pick(self.pick(proxy, id, ask, false)),
         };
         let teaches = knowledge == Knowledge::Learned && left.is_some();
         let proven = ask.config.steering.mechanism == Mechanism::StatefulSession
@@ -181,6 +187,9 @@ impl Balancer {
         let fate = self.fate(proxy, call, slot, attempts);
         if slot != call.counted && call.wants_address() {
             self.count(proxy, call, slot);
+        }
+        if let Some(endpoint) = slot.and_then(|slot| self.endpoint(call.cluster, slot)) {
+            endpoint.experience.returned();
         }
         fate
     }
@@ -258,7 +267,8 @@ impl Balancer {
         None
     }
 
-    fn pick(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Picks {
+    /// By own counts; `silent`: among servers that do not report.
+    fn pick(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>, silent: bool) -> Picks {
         let Some(cluster) = self.clusters.get(id.index()) else { return Picks::default() };
         let spares = ask.spares();
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return Picks::default() };
@@ -272,7 +282,9 @@ impl Balancer {
         let salt = self.rng.u32(..);
         let floor = |counts: &Counts<'_>, slot| counts.own(slot).milli() + cost;
         let work = |counts: &mut Counts<'_>, slot| {
-            let allowed = cluster.endpoint(slot).is_some_and(|e| !avoids || e.aside.allows(now_ms));
+            let allowed = cluster.endpoint(slot).is_some_and(|e| {
+                (!avoids || e.aside.allows(now_ms)) && (!silent || e.experience.is_silent())
+            });
             allowed.then(|| counts.outstanding(proxy, slot).milli() + cost)
         };
         pick::best(seats, 1 + spares, salt, &mut counts, floor, work)
@@ -309,15 +321,15 @@ impl Balancer {
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(from) = call.counted.take() {
             self.ledger.down(proxy, cluster.book, from, call.cost);
-            if let Some(endpoint) = cluster.endpoint_mut(from) {
-                endpoint.experience.moved(now_us);
+            if self.ledger.own(cluster.book, from).is_zero()
+                && let Some(endpoint) = cluster.endpoint_mut(from)
+            {
+                endpoint.experience.returned();
             }
         }
         if let Some(to) = slot {
-            if self.ledger.own(cluster.book, to).is_zero()
-                && let Some(endpoint) = cluster.endpoint_mut(to)
-            {
-                endpoint.experience.moved(now_us);
+            if let Some(endpoint) = cluster.endpoint_mut(to) {
+                endpoint.experience.sent(now_us);
             }
             self.ledger.up(proxy, cluster.book, to, call.cost);
             call.counted = Some(to);

@@ -54,7 +54,9 @@ pub struct Usual {
     pub ratio: f32,
     /// Share of requests that servers fail.
     pub faults: f32,
-    /// How many say what their time of service is.
+    /// How many endpoints these are, and how many of them say what their time of service is.
+    pub count: f32,
+    /// See `count`.
     pub timed: f32,
 }
 
@@ -140,11 +142,12 @@ impl View {
         self.heard_us.is_some_and(|heard| now_us.saturating_sub(heard) <= LONGEST_US)
     }
 
-    /// Adds what it says to what is usual, as one of `count` that do.
-    pub fn add_to(&self, usual: &mut Usual, count: f32) {
+    /// Adds what it says to what is usual, as one of `count` that do; of its speed where that is no
+    /// newcomer's.
+    pub fn add_to(&self, usual: &mut Usual, count: f32, newcomer: bool) {
         let mean = |to: &mut f32, value: f32, count: f32| *to += (value - *to) / count;
         mean(&mut usual.others, self.usual, count);
-        if self.service_us > 0.0 {
+        if self.service_us > 0.0 && !newcomer {
             usual.timed += 1.0;
             mean(&mut usual.service_us, self.service_us, usual.timed);
             mean(&mut usual.slots, self.slots.max(1.0), usual.timed);
@@ -154,30 +157,44 @@ impl View {
         }
     }
 
-    /// As this VM sees it now.
-    #[expect(clippy::cast_precision_loss, reason = "precise for days")]
-    pub fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
+    /// So many requests of others may have come or gone unseen.
+    pub fn doubt(&self, now_us: u64, usual: &Usual) -> f32 {
         if !self.is_known(now_us) {
-            return Sight {
-                others: usual.others,
-                doubt: usual.others,
-                service_us: usual.service_us,
-                slots: usual.slots.max(1.0),
-            };
+            return usual.others;
         }
-        let (service_us, slots) = if self.service_us > 0.0 {
+        self.usual.max(self.others) * self.age(now_us, self.speed(usual).0).min(1.0)
+    }
+
+    /// Time of service in microseconds, and slots.
+    fn speed(&self, usual: &Usual) -> (f32, f32) {
+        if self.service_us > 0.0 {
             (self.service_us, self.slots.max(1.0))
         } else {
             (usual.service_us, usual.slots.max(1.0))
-        };
-        let age_us = now_us.saturating_sub(self.heard_us.unwrap_or(0)) as f32;
-        let age = age_us / service_us.max(1_000.0);
-        Sight {
-            others: self.usual + (self.others - self.usual) * (-age / tuning.fade).exp(),
-            doubt: self.usual.max(self.others) * age.min(1.0),
-            service_us,
-            slots,
         }
+    }
+
+    /// Of its last report, in times of service.
+    #[expect(clippy::cast_precision_loss, reason = "precise for days")]
+    fn age(&self, now_us: u64, service_us: f32) -> f32 {
+        let age_us = now_us.saturating_sub(self.heard_us.unwrap_or(0)) as f32;
+        age_us / service_us.max(1_000.0)
+    }
+
+    /// As this VM sees it now.
+    pub fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
+        let (mut others, (mut service_us, mut slots)) = (usual.others, self.speed(usual));
+        if self.is_known(now_us) {
+            let age = self.age(now_us, service_us);
+            others = self.usual;
+            // The exponential is the dear part.
+            if self.others.to_bits() != self.usual.to_bits() {
+                others += (self.others - self.usual) * (-age / tuning.fade).exp();
+            }
+        } else {
+            (service_us, slots) = (usual.service_us, usual.slots.max(1.0));
+        }
+        Sight { others, service_us, slots }
     }
 }
 
@@ -186,8 +203,6 @@ impl View {
 pub struct Sight {
     /// Requests of others in flight.
     pub others: f32,
-    /// So many of others may have come or gone unseen.
-    pub doubt: f32,
     /// Time of service without waiting, in microseconds.
     pub service_us: f32,
     /// Requests served at a time.

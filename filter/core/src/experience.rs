@@ -22,22 +22,33 @@ pub struct Experience {
     ratio: f32,
     /// Share of requests that the server failed.
     faults: f32,
-    /// When anything came back last, or the oldest request under way was sent.
-    progress_us: u64,
+    /// When the first request left of those that were sent since anything came back last, and when
+    /// the last did.
+    waits_us: Option<u64>,
+    sent_us: u64,
     /// Answers in a row without a report.
     unreported: u8,
+    /// The ratio that is part of what is usual.
+    counted: Option<f32>,
 }
 
 impl Default for Experience {
     fn default() -> Self {
-        Self { ratio: 1.0, faults: 0.0, progress_us: 0, unreported: 0 }
+        Self { ratio: 1.0, faults: 0.0, waits_us: None, sent_us: 0, unreported: 0, counted: None }
     }
 }
 
 impl Experience {
-    /// Something came back, or the first request left.
-    pub fn moved(&mut self, now_us: u64) {
-        self.progress_us = now_us;
+    /// A request leaves for it.
+    pub fn sent(&mut self, now_us: u64) {
+        self.waits_us.get_or_insert(now_us);
+        self.sent_us = now_us;
+    }
+
+    /// Something came back from it, or nothing is awaited any more. What was sent before and is
+    /// still under way proves nothing from now on: it may be a stream that stays open.
+    pub fn returned(&mut self) {
+        self.waits_us = None;
     }
 
     /// A request ended after `took_us` of which `expected_us` were expected; 0: nothing was.
@@ -80,15 +91,31 @@ impl Experience {
         self.faults *= KEPT;
     }
 
+    /// It is not, or no more, part of what is usual.
+    pub fn leave_out(&mut self) {
+        self.counted = None;
+    }
+
     /// Adds what was seen to what is usual, as one of `count` endpoints.
-    pub fn add_to(&self, usual: &mut Usual, count: f32) {
+    pub fn add_to(&mut self, usual: &mut Usual, count: f32) {
+        self.counted = Some(self.ratio);
+        usual.count = count;
         usual.ratio += (self.ratio - usual.ratio) / count;
         usual.faults += (self.faults - usual.faults) / count;
     }
 
-    /// How many times as much as its reports say a request costs there, at least 1.
+    /// How many times as much as its reports say a request costs there, at least 1. It is compared
+    /// with the others: of two servers, one alone cannot make its own delays usual.
     pub fn mistrust(&self, usual: &Usual) -> f32 {
-        let ratio = self.ratio / usual.ratio.max(1.0 / MOST);
+        let others = match self.counted {
+            Some(own) if usual.count > 1.0 => {
+                (usual.ratio * usual.count - own) / (usual.count - 1.0)
+            }
+            // Nobody else is known.
+            Some(_) => self.ratio,
+            None => usual.ratio,
+        };
+        let ratio = self.ratio / others.max(1.0 / MOST);
         if ratio > BELIEVED { ratio.min(MOST) } else { 1.0 }
     }
 
@@ -104,11 +131,17 @@ impl Experience {
     }
 
     /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
-    /// takes `expected_us`. Only where requests are under way.
+    /// takes `expected_us`; 0 where it is time to try again, after twice that long without a request,
+    /// and twice as long as the last time: what does not come back may be a stream alone.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn stalled_us(&self, now_us: u64, expected_us: f32) -> f32 {
-        let since = now_us.saturating_sub(self.progress_us) as f32;
-        (since - PATIENCE * expected_us).max(0.0)
+        let Some(waits_us) = self.waits_us else { return 0.0 };
+        let patience = PATIENCE * expected_us;
+        let tried = self.sent_us.saturating_sub(waits_us) as f32;
+        if now_us.saturating_sub(self.sent_us) as f32 >= tried.max(2.0 * patience) {
+            return 0.0;
+        }
+        (now_us.saturating_sub(waits_us) as f32 - patience).max(0.0)
     }
 }
 

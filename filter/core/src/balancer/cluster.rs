@@ -45,13 +45,14 @@ pub(super) struct Endpoint {
 const NEWCOMER_US: u64 = 3_000_000;
 
 impl Endpoint {
+    fn is_newcomer(&self, now_us: u64) -> bool {
+        self.since_us > 0 && now_us.saturating_sub(self.since_us) < NEWCOMER_US
+    }
+
     /// What is thought of it now.
     pub(super) fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
         let mut sight = self.view.sight(now_us, usual, tuning);
-        if self.since_us > 0
-            && now_us.saturating_sub(self.since_us) < NEWCOMER_US
-            && usual.service_us > 0.0
-        {
+        if self.is_newcomer(now_us) && usual.service_us > 0.0 {
             sight.service_us = usual.service_us;
             sight.slots = usual.slots.max(1.0);
         }
@@ -155,6 +156,33 @@ impl Cluster {
         }
         let eligible = &self.eligible;
         self.idle.retain(|slot| eligible.binary_search_by_key(slot, |seat| seat.slot).is_ok());
+    }
+
+    /// Brings up to date what is usual.
+    pub(super) fn survey(&mut self, now_us: u64) {
+        let (mut usual, mut count, mut silent) = (Usual::default(), 0.0, false);
+        for seat in &self.eligible {
+            let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) else { continue };
+            silent |= endpoint.experience.is_silent();
+            if endpoint.view.is_known(now_us) {
+                count += 1.0;
+                endpoint.view.add_to(&mut usual, count, endpoint.is_newcomer(now_us));
+                endpoint.experience.add_to(&mut usual, count);
+            } else {
+                endpoint.experience.leave_out();
+            }
+        }
+        self.reports.surveyed(usual, count > 0.0, silent);
+    }
+
+    /// What is held against endpoints fades.
+    pub(super) fn fade(&mut self) {
+        for seat in &self.eligible {
+            if let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) {
+                endpoint.view.fade();
+                endpoint.experience.fade();
+            }
+        }
     }
 
     /// The slot of a present endpoint.

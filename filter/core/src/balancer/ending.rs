@@ -31,6 +31,7 @@ impl Balancer {
         }
         let Some(slot) = blamed else { return };
         let is_pick = call.picks.first() == Some(slot);
+        let mut silent = false;
         let Some(endpoint) = cluster.endpoint_mut(slot) else { return };
         match ending {
             Ending::Answered => endpoint.aside.succeeded(now_us / 1_000),
@@ -41,6 +42,7 @@ impl Balancer {
         match ending {
             Ending::Answered | Ending::Erred if steered && !endpoint.view.is_known(now_us) => {
                 seen.unreported();
+                silent = seen.is_silent();
             }
             _ => {}
         }
@@ -49,6 +51,9 @@ impl Balancer {
             Ending::Failed | Ending::Erred => seen.failed(true),
             Ending::Undecided => {}
         }
+        if ending != Ending::Undecided {
+            seen.returned();
+        }
         #[expect(clippy::cast_precision_loss, reason = "precise for hours")]
         let took_us = now_us.saturating_sub(call.sent_us) as f32;
         // One that was given up says how long it took at least.
@@ -56,6 +61,9 @@ impl Balancer {
             || (ending == Ending::Undecided && took_us > call.expected_us);
         if is_pick && tells {
             seen.took(took_us, call.expected_us);
+        }
+        if silent {
+            cluster.reports.silenced();
         }
     }
 

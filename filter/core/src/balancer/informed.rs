@@ -1,13 +1,15 @@
 //! The choice by what servers report, and whether to ask them first.
 
+use core::cmp::Ordering;
+
 use super::asked::{Asked, MOST_ASKED};
-use super::cluster::{Cluster, Endpoint};
+use super::cluster::Endpoint;
+use super::sights::{Sights, requests};
 use super::{Ask, Balancer, Call, ClusterId, Verdict};
 use crate::config::ProbeMode;
-use crate::estimate::{Sight, Tuning, Usual};
 use crate::ledger::Counts;
 use crate::load::Load;
-use crate::pick::{self, Picks, Seat, spread};
+use crate::pick::{self, Picks, Seat};
 use crate::proxy::Proxy;
 use crate::work::Work;
 
@@ -40,20 +42,32 @@ impl Balancer {
         if let Some(endpoint) = cluster.endpoint_mut(slot) {
             endpoint.view.hear(load, requests(own), now_us);
             endpoint.experience.reported();
-            cluster.reports.heard(slot);
+            if !carried.is_zero() {
+                endpoint.experience.returned();
+            }
+            if cluster.reports.heard(slot) {
+                // The first: what is usual must not wait for the next tick.
+                cluster.survey(now_us);
+            }
         }
     }
 
     /// The server in `slot` answered a question without a report: it has no twin.
     pub fn unheard(&mut self, id: ClusterId, slot: u32) {
-        if let Some(endpoint) = self.endpoint(id, slot) {
+        let Some(cluster) = self.clusters.get_mut(id.index()) else { return };
+        if let Some(endpoint) = cluster.endpoint_mut(slot) {
             endpoint.experience.silence();
+            cluster.reports.silenced();
         }
     }
 
     /// The question of a call to `slot` is over; `reported`: by an answer with a report, which was
     /// told to [`Balancer::heard`]. True where it was the last awaited: then [`Balancer::settle`].
     pub fn answered(&mut self, call: &mut Call, slot: u32, reported: bool) -> bool {
+        if call.verdict != Verdict::Asking {
+            // Late: what it said is known, but nobody waits for it again.
+            return false;
+        }
         if let Some(endpoint) = self.endpoint(call.cluster, slot) {
             if reported {
                 endpoint.view.answered();
@@ -64,7 +78,7 @@ impl Balancer {
         call.asked.answered(slot)
     }
 
-    fn endpoint(&mut self, id: ClusterId, slot: u32) -> Option<&mut Endpoint> {
+    pub(super) fn endpoint(&mut self, id: ClusterId, slot: u32) -> Option<&mut Endpoint> {
         self.clusters.get_mut(id.index())?.endpoint_mut(slot)
     }
 
@@ -86,7 +100,8 @@ impl Balancer {
                 endpoint.view.missed();
             }
         }
-        if let Choice::Pick(picks) = self.choose(proxy, call.cluster, ask, false) {
+        if let Choice::Pick(picks) = self.choose(proxy, call.cluster, ask, true) {
+            let picks = self.or_any(proxy, call.cluster, ask, picks);
             self.take(proxy, call, ask, picks);
         }
     }
@@ -98,24 +113,27 @@ impl Balancer {
                 || self.clusters.get(id.index()).is_some_and(|c| c.reports.is_any()))
     }
 
-    /// Chooses, or says whom to ask first, if it `may_ask`.
+    /// Chooses, or says whom to ask first. `asked`: those who were have answered, or too late.
     pub(super) fn choose(
         &mut self,
         proxy: &dyn Proxy,
         id: ClusterId,
         ask: Ask<'_>,
-        may_ask: bool,
+        asked: bool,
     ) -> Choice {
+        let may_ask = !asked && ask.may_ask();
         let nobody = Choice::Pick(Picks::default());
         let Some(cluster) = self.clusters.get(id.index()) else { return nobody };
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return nobody };
         let tuning = &self.tuning;
         let sights = Sights { cluster, now_us: self.now_us, tuning, ask, salt: self.rng.u32(..) };
-        let (rng, room) = (&mut self.rng, &mut self.sample);
+        let (rng, room, drawn) = (&mut self.rng, &mut self.sample, &mut self.drawn);
         let (all, wanted) = (&cluster.eligible, 1 + ask.spares());
-        let floor = |counts: &Counts<'_>, slot| sights.rank(counts.own(slot), slot);
+        // A stall is added to what is read: it depends on more than counts.
+        let floor = |counts: &Counts<'_>, slot| sights.rank(counts.own(slot), false, slot);
+        let waits = |counts: &Counts<'_>, slot| !counts.own(slot).is_zero();
         let work = |counts: &mut Counts<'_>, slot| {
-            Some(sights.rank(counts.outstanding(proxy, slot), slot))
+            Some(sights.rank(counts.outstanding(proxy, slot), waits(counts, slot), slot))
         };
         room.clear();
         let is_fresh = |seat: &&Seat| sights.is_fresh(seat.slot) && sights.allows(seat.slot);
@@ -129,31 +147,37 @@ impl Balancer {
         if !room.is_empty() && !always {
             let picks = pick::best(room, wanted, sights.salt, &mut counts, floor, work);
             let complete = room.len() == all.len();
-            let good = |slot| sights.is_good_enough(counts.outstanding(proxy, slot), slot);
-            if !may_ask || complete || picks.first().is_some_and(good) {
+            let good = |slot| {
+                let waits = waits(&counts, slot);
+                sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
+            };
+            if asked || complete || picks.first().is_some_and(good) {
                 return Choice::Pick(picks);
             }
         }
         let fanout = ask.config.probe.fanout.min(MOST_ASKED);
         let rate = f64::from(ask.config.probe.budget) / f64::from(self.presence.places().max(1));
-        if may_ask && self.budget.take(fanout, rate, self.now_us) {
+        if may_ask && self.budget.has(fanout, rate, self.now_us) {
             // The best-looking of some drawn at random.
-            let mut pool = Vec::with_capacity(tuning.ask_pool);
-            draw(all, tuning.ask_pool.max(fanout), rng, |seat, rng| {
+            let pool = &mut self.pool;
+            pool.clear();
+            draw(all, tuning.ask_pool.max(fanout), rng, drawn, |seat, rng| {
                 if sights.wants_to_be_asked(seat.slot, rng.f32()) {
-                    pool.push((sights.rank(counts.own(seat.slot), seat.slot), seat.slot));
+                    let (own, waits) = (counts.own(seat.slot), waits(&counts, seat.slot));
+                    pool.push((sights.rank(own, waits, seat.slot), seat.slot));
                 }
             });
             pool.sort_unstable();
             let mut asked = Asked::default();
             pool.iter().take(fanout).for_each(|(_, slot)| asked.push(*slot));
             if !asked.is_empty() {
+                self.budget.spend(pool.len().min(fanout));
                 return Choice::Ask(asked);
             }
         }
         // Nobody can be asked: the best of what is fresh and of some drawn at random, for what looks
         // best of all that is stale would look best to every proxy.
-        draw(all, tuning.stale_samples, rng, |seat, _| {
+        draw(all, tuning.stale_samples, rng, drawn, |seat, _| {
             if sights.allows(seat.slot) && !room.contains(seat) {
                 room.push(*seat);
             }
@@ -195,115 +219,65 @@ impl Balancer {
 
     /// By what servers report; among those that do not, by own counts.
     pub(super) fn informed(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Choice {
-        // Where only some report, own counts decide between the two kinds: reports would favour one.
-        if self.clusters.get(id.index()).is_some_and(|c| c.reports.some_are_silent()) {
-            let picks = self.pick(proxy, id, ask);
-            let slot = picks.first();
-            if slot
-                .and_then(|slot| self.endpoint(id, slot))
-                .is_none_or(|e| e.experience.is_silent())
-            {
+        if self.prefers_silent(id, ask) {
+            let picks = self.pick(proxy, id, ask, true);
+            if picks.first().is_some() {
                 return Choice::Pick(picks);
             }
         }
-        match self.choose(proxy, id, ask, ask.may_ask()) {
-            Choice::Pick(picks) if picks.first().is_none() => {
-                Choice::Pick(self.pick(proxy, id, ask))
+        match self.choose(proxy, id, ask, false) {
+            Choice::Pick(picks) => Choice::Pick(self.or_any(proxy, id, ask, picks)),
+            choice @ Choice::Ask(_) => choice,
+        }
+    }
+
+    /// Where reports leave nobody to choose, own counts do.
+    fn or_any(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>, picks: Picks) -> Picks {
+        if picks.first().is_none() { self.pick(proxy, id, ask, false) } else { picks }
+    }
+
+    /// Where only some report, own counts decide between the two kinds: reports would favour one.
+    /// It is by the mean, for the least of all is always at one that nobody should use.
+    fn prefers_silent(&mut self, id: ClusterId, ask: Ask<'_>) -> bool {
+        let Some(cluster) = self.clusters.get(id.index()) else { return false };
+        if !cluster.reports.some_are_silent() {
+            return false;
+        }
+        let Self { ledger, rng, drawn, .. } = self;
+        let sights = Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
+        let all = &cluster.eligible;
+        let (mut silent, mut others) = ([0_u64; 2], [0_u64; 2]);
+        let mut add = |seat: &Seat| {
+            let is_silent = sights.is_silent(seat.slot);
+            if is_silent && sights.is_there(seat.slot) || sights.allows(seat.slot) {
+                let [work, weight] = if is_silent { &mut silent } else { &mut others };
+                *work = work.saturating_add(ledger.own(cluster.book, seat.slot).milli());
+                *weight += u64::from(seat.weight);
             }
-            choice => choice,
+        };
+        let picker = ask.settings.picker;
+        if all.len() <= picker.scan_limit {
+            all.iter().for_each(add);
+        } else {
+            draw(all, picker.samples, rng, drawn, |seat, _| add(seat));
+        }
+        let ([silent, silents], [others, reporters]) = (silent, others);
+        if silents == 0 || reporters == 0 {
+            return reporters == 0;
+        }
+        // Work for each of a kind's weight.
+        match silent.saturating_mul(reporters).cmp(&others.saturating_mul(silents)) {
+            Ordering::Equal => rng.u64(..silents + reporters) < silents,
+            order => order == Ordering::Less,
         }
     }
 
     /// Brings up to date what is usual.
     pub(super) fn survey(&mut self) {
-        let now = self.now_us;
         for cluster in self.clusters.iter_mut().filter(|cluster| cluster.reports.is_any()) {
-            let (mut usual, mut count, mut silent) = (Usual::default(), 0.0, false);
-            for seat in &cluster.eligible {
-                let Some(endpoint) = cluster.endpoints.get_mut(seat.slot as usize) else {
-                    continue;
-                };
-                endpoint.view.fade();
-                endpoint.experience.fade();
-                silent |= endpoint.experience.is_silent();
-                if endpoint.view.is_known(now) {
-                    count += 1.0;
-                    endpoint.view.add_to(&mut usual, count);
-                    endpoint.experience.add_to(&mut usual, count);
-                }
-            }
-            cluster.reports.surveyed(usual, count > 0.0, silent);
+            cluster.fade();
+            cluster.survey(self.now_us);
         }
-    }
-}
-
-/// The endpoints of a cluster as one request sees them.
-struct Sights<'a> {
-    cluster: &'a Cluster,
-    now_us: u64,
-    tuning: &'a Tuning,
-    ask: Ask<'a>,
-    /// A random number: what makes near-ties fall differently for each request.
-    salt: u32,
-}
-
-impl Sights<'_> {
-    fn see(&self, slot: u32) -> Option<Sight> {
-        let endpoint = self.cluster.endpoint(slot)?;
-        Some(endpoint.sight(self.now_us, self.cluster.reports.usual(), self.tuning))
-    }
-
-    fn is_fresh(&self, slot: u32) -> bool {
-        self.see(slot).is_some_and(|sight| sight.doubt <= self.tuning.fresh)
-    }
-
-    /// Whether a pick may name it.
-    fn allows(&self, slot: u32) -> bool {
-        self.cluster.endpoint(slot).is_some_and(|endpoint| {
-            let avoids = self.ask.settings.estimate.failures;
-            (!avoids || endpoint.aside.allows(self.now_us / 1_000))
-                && !endpoint.view.is_draining(self.now_us)
-                && !endpoint.experience.is_silent()
-        })
-    }
-
-    /// Whether asking it would tell something new, and it does not want to be asked less. `random`:
-    /// a number from 0 to 1.
-    fn wants_to_be_asked(&self, slot: u32, random: f32) -> bool {
-        let wants = self.cluster.endpoint(slot).map_or(0.0, |endpoint| endpoint.view.share());
-        random < wants && self.allows(slot) && !self.is_fresh(slot)
-    }
-
-    /// What a request costs in `slot`, in microseconds.
-    fn cost_us(&self, own: Work, slot: u32) -> f32 {
-        let Some(endpoint) = self.cluster.endpoint(slot) else { return f32::MAX };
-        let (seen, usual) = (&endpoint.experience, self.cluster.reports.usual());
-        let (sight, own) = (endpoint.sight(self.now_us, usual, self.tuning), requests(own));
-        if !self.ask.settings.estimate.speed {
-            return own + sight.others + 1.0;
-        }
-        let mut cost = sight.cost_us(own, self.tuning) * seen.mistrust(usual);
-        if own > 0.0 {
-            cost += seen.stalled_us(self.now_us, sight.expected_us(own));
-        }
-        if self.ask.settings.estimate.failures {
-            cost += seen.fault_cost(usual) * usual.service_us;
-        }
-        cost
-    }
-
-    /// For comparison: less is better, near-ties fall at random.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    fn rank(&self, own: Work, slot: u32) -> u64 {
-        let near = 1.0 + self.tuning.jitter * spread(self.salt, slot);
-        (self.cost_us(own, slot) * near * 64.0) as u64
-    }
-
-    /// Whether hardly any other can be better: it serves at once, and about as fast as any.
-    fn is_good_enough(&self, own: Work, slot: u32) -> bool {
-        let best = self.cluster.reports.usual().fastest_us * self.tuning.service_weight;
-        self.ask.settings.estimate.speed
-            && self.cost_us(own, slot) <= self.tuning.good_enough * best
     }
 }
 
@@ -312,9 +286,10 @@ fn draw(
     all: &[Seat],
     count: usize,
     rng: &mut fastrand::Rng,
+    drawn: &mut Vec<usize>,
     mut take: impl FnMut(&Seat, &mut fastrand::Rng),
 ) {
-    let mut drawn = Vec::with_capacity(count);
+    drawn.clear();
     for last in all.len().saturating_sub(count)..all.len() {
         let at = rng.usize(..=last);
         let at = if drawn.contains(&at) { last } else { at };
@@ -323,10 +298,4 @@ fn draw(
             take(seat, rng);
         }
     }
-}
-
-/// How many requests of mean cost that is.
-#[expect(clippy::cast_precision_loss, reason = "few requests")]
-fn requests(work: Work) -> f32 {
-    work.milli() as f32 / 1_000.0
 }

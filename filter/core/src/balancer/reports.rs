@@ -18,14 +18,20 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// The endpoint in `slot` reported.
-    pub(super) fn heard(&mut self, slot: u32) {
-        self.any = true;
+    /// The endpoint in `slot` reported. True where nobody had lately.
+    pub(super) fn heard(&mut self, slot: u32) -> bool {
+        let first = !core::mem::replace(&mut self.any, true);
         self.recent.retain(|known| *known != slot);
         if self.recent.len() >= MOST_RECENT {
             self.recent.remove(0);
         }
         self.recent.push(slot);
+        first
+    }
+
+    /// An endpoint has no twin.
+    pub(super) fn silenced(&mut self) {
+        self.silent = true;
     }
 
     /// What is usual was found anew; `any`: somebody still counts as known.

@@ -5,12 +5,16 @@ use crate::config::Config;
 use crate::memory::Memory;
 use crate::test;
 
+mod asking;
 #[expect(clippy::float_cmp, reason = "whole numbers")]
 mod beside;
 mod fates;
+mod informed;
 mod membership;
 mod places;
 mod proof;
+mod seen;
+mod silent;
 mod upkeep;
 
 const CLUSTER: &str = "c";

@@ -110,7 +110,7 @@ impl Balancer {
         config: &Config,
         now_ms: u64,
     ) -> Option<AdminRequest> {
-        self.set_time(self.now_us.max(now_ms * 1_000));
+        self.set_time(self.now_us.max(now_ms.saturating_mul(1_000)));
         self.survey();
         self.upkeep.max_age_ms = config.discovery.max_age_ms;
         self.upkeep.idle = config.most_idle();

@@ -21,6 +21,7 @@ const USUAL: Usual = Usual {
     fastest_us: 5_000.0,
     ratio: 1.0,
     faults: 0.0,
+    count: 1.0,
     timed: 1.0,
 };
 
@@ -40,13 +41,18 @@ fn later(view: &View, us: u64) -> Sight {
     view.sight(NOW + us, &USUAL, &TUNING)
 }
 
+/// How much of it may have changed by then.
+fn doubt(view: &View, us: u64) -> f32 {
+    view.doubt(NOW + us, &USUAL)
+}
+
 fn near(a: f32, b: f32) -> bool {
     (a - b).abs() <= 1e-3 * b.abs().max(1.0)
 }
 
 #[test]
 fn the_cost_is_the_wait_and_a_part_of_the_service_time() {
-    let sight = Sight { others: 2.0, doubt: 0.0, service_us: 10_000.0, slots: 4.0 };
+    let sight = Sight { others: 2.0, service_us: 10_000.0, slots: 4.0 };
     // Free slots: no wait, whatever is in flight.
     for own in [0.0, 1.0] {
         assert!(near(sight.cost_us(own, &TUNING), 2_000.0), "{own}");
@@ -72,19 +78,19 @@ fn of_what_is_reported_this_proxys_own_is_taken_off() {
 #[test]
 fn the_older_the_news_the_greater_the_doubt() {
     let view = heard(&load(4.0), 0.0);
-    let doubts = [0, 1_000, 5_000, 10_000, 1_000_000].map(|us| later(&view, us).doubt);
+    let doubts = [0, 1_000, 5_000, 10_000, 1_000_000].map(|us| doubt(&view, us));
     for (doubt, expected) in doubts.into_iter().zip([0.0, 0.4, 2.0, 4.0, 4.0]) {
         assert!(near(doubt, expected), "{doubts:?}");
     }
     // Where nobody else sends, nothing goes unseen.
-    assert_eq!(later(&heard(&load(4.0), 4.0), 9_000_000).doubt.to_bits(), 0);
+    assert_eq!(doubt(&heard(&load(4.0), 4.0), 9_000_000).to_bits(), 0);
     // Where others usually send, an empty server is no news for long.
     let mut busy = View::default();
     for _ in 0..50 {
         busy.hear(&load(8.0), 0.0, NOW);
     }
     busy.hear(&load(0.0), 0.0, NOW);
-    assert!(later(&busy, 0).doubt < TUNING.fresh && later(&busy, 1_000).doubt > TUNING.fresh);
+    assert!(doubt(&busy, 0) < TUNING.fresh && doubt(&busy, 1_000) > TUNING.fresh);
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn what_others_have_goes_back_to_what_they_usually_have() {
 #[test]
 fn of_whom_nothing_is_known_the_usual_is_thought() {
     let sight = View::default().sight(NOW, &USUAL, &TUNING);
-    assert!(near(sight.others, 3.0) && near(sight.doubt, 3.0));
+    assert!(near(sight.others, 3.0) && near(View::default().doubt(NOW, &USUAL), 3.0));
     assert!(near(sight.service_us, 20_000.0) && near(sight.slots, 2.0));
     // One that does not know its own speed is taken for as fast as the others.
     let unsure = Load { service_us: None, ..load(1.0) };
@@ -162,12 +168,17 @@ fn what_is_usual_is_the_mean_of_those_who_say() {
         let mut usual = Usual::default();
         for (count, service_us) in [1.0, 2.0, 3.0, 4.0].into_iter().zip(service) {
             let said = Load { service_us, ..load(2.0) };
-            heard(&said, 0.0).add_to(&mut usual, count);
+            heard(&said, 0.0).add_to(&mut usual, count, false);
         }
         assert!(near(usual.others, 2.0));
         assert!(near(usual.service_us, 20_000.0), "turn {turn}: {usual:?}");
         assert!(near(usual.slots, 4.0), "turn {turn}: {usual:?}");
         assert!(near(usual.fastest_us, 10_000.0));
+        // A newcomer's speed says little of what is usual.
+        let cold = Load { service_us: Some(1_000.0), slots: Some(9.0), ..load(2.0) };
+        heard(&cold, 0.0).add_to(&mut usual, 5.0, true);
+        assert!(near(usual.service_us, 20_000.0) && near(usual.fastest_us, 10_000.0));
+        assert!(near(usual.slots, 4.0) && near(usual.others, 2.0));
     }
 }
 
@@ -204,14 +215,15 @@ proptest! {
         let (mut view, mut usual) = (View::default(), Usual::default());
         for (load, own, now_us) in news {
             view.hear(&load, own, now_us);
-            view.add_to(&mut usual, 1.0);
+            view.add_to(&mut usual, 1.0, false);
             for (now_us, own) in &looks {
                 for usual in [&usual, &Usual::default(), &USUAL] {
                     let sight = view.sight(*now_us, usual, &TUNING);
                     let cost = sight.cost_us(*own, &TUNING);
                     prop_assert!(cost.is_finite() && cost > 0.0, "{cost}");
                     prop_assert!(sight.expected_us(*own) >= sight.service_us.max(1.0));
-                    prop_assert!(sight.others >= 0.0 && sight.doubt >= 0.0 && sight.slots >= 1.0);
+                    prop_assert!(sight.others >= 0.0 && sight.slots >= 1.0);
+                    prop_assert!(view.doubt(*now_us, usual) >= 0.0);
                     // One more never costs less.
                     prop_assert!(sight.cost_us(own + 1.0, &TUNING) >= cost);
                 }

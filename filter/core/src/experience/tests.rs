@@ -10,6 +10,7 @@ const USUAL: Usual = Usual {
     fastest_us: 10_000.0,
     ratio: 1.0,
     faults: 0.0,
+    count: 1.0,
     timed: 1.0,
 };
 
@@ -34,6 +35,30 @@ fn a_liar_is_held_against_what_is_usual() {
     assert!(near(slower(8.0).mistrust(&Usual { ratio: 2.0, ..USUAL }), 4.0));
     // A faster one is not trusted more.
     assert!(near(slower(0.2).mistrust(&USUAL), 1.0));
+}
+
+#[test]
+fn one_of_two_does_not_make_its_own_delays_usual() {
+    for (servers, known) in [(2, true), (3, true), (20, true), (2, false)] {
+        let mut all = vec![slower(1.0); servers];
+        all[0] = slower(8.0);
+        let mut usual = Usual::default();
+        for (count, seen) in (1_u8..).zip(&mut all) {
+            seen.add_to(&mut usual, f32::from(count));
+        }
+        if known {
+            assert!(near(all[0].mistrust(&usual), 8.0), "of {servers}");
+            assert!(near(all[1].mistrust(&usual), 1.0), "of {servers}");
+        } else {
+            // As one of the others is compared.
+            all[0].leave_out();
+            assert!(near(all[0].mistrust(&Usual { ratio: 4.0, ..usual }), 1.0));
+        }
+    }
+    // Of whom nothing else is known, there is nobody to compare it with.
+    let (mut alone, mut usual) = (slower(8.0), Usual::default());
+    alone.add_to(&mut usual, 1.0);
+    assert!(near(alone.mistrust(&usual), 1.0));
 }
 
 #[test]
@@ -84,6 +109,28 @@ fn failures_cost_more_than_they_save_where_others_do_not_fail() {
 }
 
 #[test]
+fn nothing_that_comes_back_is_a_stall_that_is_tried_again_less_and_less() {
+    let stalled = |seen: &Experience, ms: u64| seen.stalled_us(ms * 1_000, 10_000.0) > 0.0;
+    let mut seen = Experience::default();
+    assert!(!stalled(&seen, 1_000_000), "nothing was sent");
+    seen.sent(0);
+    assert!(!stalled(&seen, 80) && stalled(&seen, 81));
+    assert!((seen.stalled_us(100_000, 10_000.0) - 20_000.0).abs() < 1.0);
+    // Twice as patient as before it is tried once more.
+    assert!(stalled(&seen, 159) && !stalled(&seen, 160) && !stalled(&seen, 100_000));
+    seen.sent(200_000);
+    assert!(stalled(&seen, 200) && stalled(&seen, 399) && !stalled(&seen, 400));
+    seen.sent(400_000);
+    assert!(stalled(&seen, 799) && !stalled(&seen, 800));
+    // One came back. The others may be streams.
+    seen.returned();
+    assert!(!stalled(&seen, 801) && !stalled(&seen, 1_000_000));
+    seen.sent(1_000_000);
+    assert!(!stalled(&seen, 1_080) && stalled(&seen, 1_081));
+    assert!(!stalled(&seen, 0), "a clock that went back");
+}
+
+#[test]
 fn three_answers_without_a_report_are_those_of_a_silent_server() {
     let mut seen = Experience::default();
     for silent in [false, false, true, true] {
@@ -120,7 +167,7 @@ proptest! {
             prop_assert!((1.0..=MOST).contains(&mistrust), "{mistrust}");
             prop_assert!((0.0..=20.0).contains(&seen.fault_cost(&usual)));
         }
-        seen.moved(since_us);
+        seen.sent(since_us);
         let stalled = seen.stalled_us(now_us, 1_000.0);
         prop_assert!(stalled.is_finite() && stalled >= 0.0);
     }
