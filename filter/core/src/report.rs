@@ -33,7 +33,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use prost::Message as _;
 
 pub use self::wire::{Metric, OrcaLoadReport};
-pub use self::write::Stamp;
+pub use self::write::{Stamp, without_ours};
 
 /// The header or trailer whose value [`Report::parse`] reads.
 pub const HEADER: &str = "endpoint-load-metrics";
@@ -62,6 +62,8 @@ pub struct Report<const N: usize> {
     /// The values of the wanted metrics, in their order; `None` where the report has none. From
     /// 0 to [`MOST_AMOUNT`], those of `utilization` to 1.
     pub wanted: [Option<f64>; N],
+    /// It says something besides what is wanted.
+    pub more: bool,
 }
 
 /// The standard figures. As in the protocol buffer, 0 also stands for one that was not told.
@@ -105,7 +107,8 @@ impl<const N: usize> Report<N> {
         let mut values = [None; N];
         let mut reading = Reading { names: wanted, values: &mut values, ..Reading::default() };
         reading.value(value, binary)?;
-        Ok(Self { figures: reading.figures, wanted: values })
+        let (figures, more) = (reading.figures, reading.more);
+        Ok(Self { figures, wanted: values, more })
     }
 }
 
@@ -178,6 +181,8 @@ struct Reading<'a> {
     values: &'a mut [Option<f64>],
     /// Entries of maps so far.
     seen: usize,
+    /// Something was not wanted.
+    more: bool,
     /// Everything that was read, where that is wanted.
     whole: Option<OrcaLoadReport>,
 }
@@ -264,6 +269,7 @@ impl Reading<'_> {
             None => figures.dropped += 1,
             Some(value) => {
                 *figure = value.min(most);
+                self.more |= value > 0.0;
                 figures.clamped += u32::from(value > most);
             }
         }
@@ -279,11 +285,14 @@ impl Reading<'_> {
         };
         let most = if map == Map::Utilization { 1.0 } else { MOST_AMOUNT };
         self.figures.clamped += u32::from(value > most);
+        let mut more = true;
         for (wanted, to) in self.names.iter().zip(self.values.iter_mut()) {
             if wanted.strip_prefix(map.prefix()) == Some(name) {
                 *to = Some(value.min(most));
+                more = false;
             }
         }
+        self.more |= more;
         if let Some(whole) = &mut self.whole {
             let metrics = match map {
                 Map::Named => &mut whole.named_metrics,

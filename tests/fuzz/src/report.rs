@@ -33,7 +33,7 @@ pub fn report(data: &[u8]) {
 fn check(answer: &Answer) {
     match answer {
         Err(error) => assert!((1..=60).contains(&error.to_string().len())),
-        Ok(Report { figures, wanted }) => {
+        Ok(Report { figures, wanted, .. }) => {
             let within = |value: f64, most: f64| value == 0.0 || (LEAST..=most).contains(&value);
             assert!(within(figures.cpu_utilization, MOST_UTILIZATION), "{figures:?}");
             assert!(within(figures.application_utilization, MOST_UTILIZATION), "{figures:?}");

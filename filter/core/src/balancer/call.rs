@@ -183,6 +183,11 @@ impl Call {
         if self.counted == Some(slot) { self.cost } else { Work::ZERO }
     }
 
+    /// The slot that it counts on: its pick's, and once it is known that of who serves it.
+    pub fn slot(&self) -> Option<u32> {
+        self.counted
+    }
+
     /// Its cluster.
     pub fn cluster(&self) -> ClusterId {
         self.cluster

@@ -53,7 +53,10 @@ fn every_form_says_the_same() {
         eps: 2.0,
         ..Figures::default()
     };
-    assert_eq!(report, Report { figures, wanted: [Some(4.0), Some(0.5), Some(3487.0)] });
+    assert_eq!(
+        report,
+        Report { figures, wanted: [Some(4.0), Some(0.5), Some(3487.0)], more: true }
+    );
     for value in [
         "TEXT cpu_utilization=0.7,application_utilization=1.5,mem_utilization=0.9,\
          rps_fractional=1000,eps=2,named_metrics.foo=123,named_metrics.rif=4,utilization.disk=0.5,\
@@ -93,11 +96,11 @@ fn what_others_send() {
 
 #[test]
 fn nothing_told_is_an_empty_report() {
-    let empty = Report { figures: Figures::default(), wanted: [None; 3] };
+    let empty = Report { figures: Figures::default(), wanted: [None; 3], more: false };
     for value in [
         "TEXT ",
         "TEXT ,, ,",
-        "TEXT other=1,named_metrics.other=2,more.deep=3",
+        "TEXT other=1,more.deep=3",
         "JSON {}",
         r#"JSON {"cpu_utilization":null,"named_metrics":null,"unknown":{"a":[1,{}]}}"#,
         "BIN GAE=",
@@ -105,6 +108,8 @@ fn nothing_told_is_an_empty_report() {
     ] {
         assert_eq!(valid(value), empty, "{value}");
     }
+    let other = valid("TEXT other=1,named_metrics.other=2,more.deep=3");
+    assert_eq!(other, Report { more: true, ..empty });
 }
 
 #[test]
@@ -162,7 +167,7 @@ fn what_is_too_large_becomes_the_end_of_its_range() {
     };
     assert_eq!(
         report,
-        Report { figures, wanted: [Some(MOST_AMOUNT), Some(1.0), Some(MOST_AMOUNT)] }
+        Report { figures, wanted: [Some(MOST_AMOUNT), Some(1.0), Some(MOST_AMOUNT)], more: true }
     );
 }
 
@@ -264,6 +269,44 @@ fn check(report: &Report<3>) {
     assert!(within(report.figures.eps, MOST_RATE));
     let [rif, disk, bytes] = report.wanted.map(Option::unwrap_or_default);
     assert!(within(rif, MOST_AMOUNT) && within(disk, 1.0) && within(bytes, MOST_AMOUNT));
+}
+
+#[test]
+fn more_than_what_is_wanted_shows() {
+    let more = |value: &str| valid(value).more;
+    assert!(!more("TEXT named_metrics.rif=4, utilization.disk=0.5"));
+    assert!(!more("TEXT named_metrics.rif=4, eps=0"), "0 is not told");
+    assert!(more("TEXT named_metrics.rif=4, eps=1"));
+    assert!(more("TEXT named_metrics.rif=4, named_metrics.queue=0"));
+    assert!(more("TEXT utilization.rif=0.1"), "of another map");
+}
+
+#[test]
+fn an_applications_report_survives_what_was_merged_into_it() {
+    let theirs = OrcaLoadReport {
+        application_utilization: 0.5,
+        utilization: vec![metric("disk", 0.25)],
+        named_metrics: vec![metric("queue", 7.0)],
+        ..OrcaLoadReport::default()
+    };
+    let without = |value: &str, binary: bool| without_ours(value.as_bytes(), binary);
+    let mut merged = theirs.clone();
+    merged.named_metrics.splice(0..0, [metric("rif", 3.0), metric("svc", 9.0), metric("cap", 4.0)]);
+    merged.named_metrics.extend([metric("drain", 1.0), metric("asks", 0.5)]);
+    let encode = |report: &OrcaLoadReport| BASE64_STANDARD_NO_PAD.encode(report.encode_to_vec());
+    assert_eq!(without(&encode(&merged), true), Some(encode(&theirs)));
+    let prefixed = |report: &OrcaLoadReport| format!("BIN {}", encode(report));
+    assert_eq!(without(&prefixed(&merged), false), Some(prefixed(&theirs)));
+    let text = "TEXT named_metrics.rif=3,cpu_utilization=0.5,named_metrics.queue=7";
+    assert_eq!(
+        without(text, false).as_deref(),
+        Some("TEXT cpu_utilization=0.5,named_metrics.queue=7")
+    );
+    let json = r#"JSON {"cpu_utilization":0.5,"named_metrics":{"rif":3,"queue":7}}"#;
+    let rest = r#"JSON {"cpu_utilization":0.5,"named_metrics":{"queue":7}}"#;
+    assert_eq!(without(json, false).as_deref(), Some(rest));
+    assert_eq!(without("TEXT named_metrics.rif=3", false), None);
+    assert_eq!(without("nonsense", false), None);
 }
 
 fn any_number() -> impl Strategy<Value = f64> {

@@ -88,6 +88,22 @@ impl Stamp {
     }
 }
 
+/// What an application says in a report that a twin was merged into: for its client, in the form in
+/// which it came. `theirs` and `binary` as in [`Stamp::merge`]. `None` where that is nothing.
+pub fn without_ours(theirs: &[u8], binary: bool) -> Option<String> {
+    let mut report = Reading::whole(theirs, binary).ok()?;
+    report.named_metrics.retain(|metric| !OURS.contains(&metric.name.as_str()));
+    if report == OrcaLoadReport::default() {
+        return None;
+    }
+    let (text, json) = (theirs.starts_with(b"TEXT "), theirs.starts_with(b"JSON "));
+    if !binary && (text || json) {
+        return Some(print(&report, json));
+    }
+    let encoded = BASE64_STANDARD_NO_PAD.encode(report.encode_to_vec());
+    Some(if binary { encoded } else { format!("BIN {encoded}") })
+}
+
 /// The number with fewer digits; 0 for what is none.
 fn rounded(value: f32) -> f64 {
     #[expect(clippy::cast_possible_truncation, reason = "a power of ten")]
