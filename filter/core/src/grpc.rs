@@ -106,6 +106,18 @@ impl Status {
         )
     }
 
+    /// Whether it blames the server rather than the request.
+    pub const fn blames_the_server(self) -> bool {
+        matches!(
+            self,
+            Status::UNKNOWN
+                | Status::RESOURCE_EXHAUSTED
+                | Status::INTERNAL
+                | Status::UNAVAILABLE
+                | Status::DATA_LOSS
+        )
+    }
+
     /// The number, 0 to 16.
     pub const fn code(self) -> u8 {
         self.0
@@ -122,6 +134,12 @@ mod tests {
     use super::*;
     use crate::test;
     use proptest::prelude::*;
+
+    #[test]
+    fn some_statuses_blame_the_server() {
+        let blaming = (0..=16).filter(|code| Status::from_code(*code).blames_the_server());
+        assert_eq!(blaming.collect::<Vec<_>>(), [2, 8, 13, 14, 15]);
+    }
 
     #[test]
     fn content_types() {
