@@ -14,7 +14,7 @@ const CRASH_COORDINATOR: &str = "leastload.test.crash_coordinator";
 /// `x-leastload-fault: crash` traps this worker's VM; `crash-coordinator` the VM that coordinates;
 /// `stall-MILLISECONDS` keeps this worker busy.
 pub(crate) fn on_request() {
-    let Some(fault) = host::request_header("x-leastload-fault") else { return };
+    let Some(fault) = host::header(host::REQUEST, "x-leastload-fault") else { return };
     match fault.as_slice() {
         b"crash" => std::process::abort(),
         b"crash-coordinator" => {

@@ -3,7 +3,7 @@
 //! Labels stand in the metric's name as `label=.=value;.;`, the form that Istio's `extraStatTags`
 //! extracts, and that one regular expression a label extracts in any Envoy.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use leastload_core::Map;
 use leastload_core::balancer::{Fate, Verdict};
@@ -12,6 +12,8 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::MetricType;
 
 use crate::host;
+use crate::probe::{Asked, Path};
+use crate::waiting::Waited;
 
 /// A token that no version has: writing with it succeeds only where the key is absent.
 const ABSENT: u32 = u32::MAX;
@@ -27,6 +29,19 @@ pub(crate) enum Trouble {
     Warning,
 }
 
+/// What a load report lost.
+#[derive(Clone, Copy)]
+pub(crate) enum Loss {
+    /// All of it: it is longer than what is read.
+    TooLong,
+    /// All of it: it is none.
+    Malformed,
+    /// Values that make no sense.
+    Values,
+    /// What exceeds a range.
+    Excess,
+}
+
 /// A metric's handle, once it is defined.
 type Handle = Cell<Option<u32>>;
 
@@ -35,6 +50,14 @@ type Handle = Cell<Option<u32>>;
 struct ClusterMetrics {
     picks: [Handle; Verdict::COUNT],
     fates: [Handle; Fate::COUNT],
+    /// Only where servers are asked.
+    asking: OnceCell<Box<AskingMetrics>>,
+}
+
+#[derive(Default)]
+struct AskingMetrics {
+    probes: [[Handle; Asked::COUNT]; Path::COUNT],
+    waits: [Handle; Waited::COUNT],
 }
 
 /// The proxy as this VM reaches it. Metrics are defined at their first use: Envoy keeps a name for
@@ -46,6 +69,8 @@ pub(crate) struct Envoy {
     /// By the number of the cluster.
     clusters: RefCell<Vec<ClusterMetrics>>,
     troubles: [Handle; 3],
+    losses: [Handle; 4],
+    answers: [Handle; 2],
     /// By the name of the cluster: the coordinator speaks of clusters it does not serve.
     figures: RefCell<Figures>,
 }
@@ -63,7 +88,9 @@ impl Envoy {
         Self {
             prefix,
             clusters: RefCell::default(),
-            troubles: <[Handle; 3]>::default(),
+            troubles: Default::default(),
+            losses: Default::default(),
+            answers: Default::default(),
             figures: RefCell::default(),
         }
     }
@@ -71,12 +98,8 @@ impl Envoy {
     /// Counts a decision about a request to the cluster `name`, whose number is `cluster`.
     pub(crate) fn count_pick(&self, cluster: usize, name: &str, verdict: Verdict) {
         self.of_cluster(cluster, |metrics| {
-            self.count(metrics.picks.get(verdict as usize), || {
-                let result = verdict.name();
-                format!(
-                    "leastload_cluster=.={name};.;leastload_result=.={result};.;leastload_picks"
-                )
-            });
+            let labels = [("cluster", name), ("result", verdict.name())];
+            self.count(metrics.picks.get(verdict as usize), &labels, "picks");
         });
     }
 
@@ -92,11 +115,26 @@ impl Envoy {
             Fate::ShadowOther => ("shadow_picks", "result", "other"),
         };
         self.of_cluster(cluster, |metrics| {
-            self.count(metrics.fates.get(fate as usize), || {
-                format!(
-                    "leastload_cluster=.={name};.;leastload_{label}=.={value};.;leastload_{metric}"
-                )
-            });
+            let labels = [("cluster", name), (label, value)];
+            self.count(metrics.fates.get(fate as usize), &labels, metric);
+        });
+    }
+
+    /// Counts what became of a probe.
+    pub(crate) fn count_probe(&self, cluster: usize, name: &str, path: Path, asked: Asked) {
+        self.of_cluster(cluster, |metrics| {
+            let handles = metrics.asking.get_or_init(Box::default).probes.get(path as usize);
+            let labels = [("cluster", name), ("kind", path.name()), ("result", asked.name())];
+            self.count(handles.and_then(|all| all.get(asked as usize)), &labels, "probes");
+        });
+    }
+
+    /// Counts how the wait of a request ended.
+    pub(crate) fn count_wait(&self, cluster: usize, name: &str, waited: Waited) {
+        self.of_cluster(cluster, |metrics| {
+            let labels = [("cluster", name), ("result", waited.name())];
+            let handles = &metrics.asking.get_or_init(Box::default).waits;
+            self.count(handles.get(waited as usize), &labels, "probe_waits");
         });
     }
 
@@ -107,15 +145,30 @@ impl Envoy {
             Trouble::AdminMalformed => "admin_malformed",
             Trouble::Warning => "warning",
         };
-        self.count(self.troubles.get(trouble as usize), || {
-            format!("leastload_kind=.={kind};.;leastload_errors")
-        });
+        self.count(self.troubles.get(trouble as usize), &[("kind", kind)], "errors");
+    }
+
+    /// Counts a load report that was not all taken.
+    pub(crate) fn count_loss(&self, loss: Loss) {
+        let reason = match loss {
+            Loss::TooLong => "too_long",
+            Loss::Malformed => "malformed",
+            Loss::Values => "values",
+            Loss::Excess => "excess",
+        };
+        self.count(self.losses.get(loss as usize), &[("reason", reason)], "reports_dropped");
+    }
+
+    /// Counts a probe that reached the server beside this proxy.
+    pub(crate) fn count_answer(&self, given: bool) {
+        let result = if given { "given" } else { "not_allowed" };
+        self.count(self.answers.get(usize::from(given)), &[("result", result)], "probe_answers");
     }
 
     /// How many faults the configuration of a plugin has.
     pub(crate) fn config_faults(&self, plugin: &str, faults: u64) {
-        let name = format!("leastload_plugin=.={plugin};.;leastload_config_faults");
-        if let Some(id) = self.define(MetricType::Gauge, &name) {
+        let labels = [("plugin", plugin)];
+        if let Some(id) = self.define(MetricType::Gauge, &labels, "config_faults") {
             let _ = hostcalls::record_metric(id, faults);
         }
     }
@@ -130,22 +183,37 @@ impl Envoy {
         }
     }
 
-    fn count(&self, counter: Option<&Handle>, name: impl FnOnce() -> String) {
-        if let Some(id) = counter.and_then(|handle| self.id(handle, MetricType::Counter, name)) {
+    fn count(&self, counter: Option<&Handle>, labels: &[(&str, &str)], metric: &str) {
+        let id = counter.and_then(|handle| self.id(handle, MetricType::Counter, labels, metric));
+        if let Some(id) = id {
             let _ = hostcalls::increment_metric(id, 1);
         }
     }
 
     /// The metric behind a handle, defined at its first use.
-    fn id(&self, handle: &Handle, kind: MetricType, name: impl FnOnce() -> String) -> Option<u32> {
+    fn id(
+        &self,
+        handle: &Handle,
+        kind: MetricType,
+        labels: &[(&str, &str)],
+        metric: &str,
+    ) -> Option<u32> {
         if handle.get().is_none() {
-            handle.set(self.define(kind, &name()));
+            handle.set(self.define(kind, labels, metric));
         }
         handle.get()
     }
 
-    fn define(&self, kind: MetricType, name: &str) -> Option<u32> {
-        hostcalls::define_metric(kind, &format!("{}{name}", self.prefix)).ok()
+    fn define(&self, kind: MetricType, labels: &[(&str, &str)], metric: &str) -> Option<u32> {
+        let mut name = self.prefix.clone();
+        for (label, value) in labels {
+            for part in ["leastload_", label, "=.=", value, ";.;"] {
+                name.push_str(part);
+            }
+        }
+        name.push_str("leastload_");
+        name.push_str(metric);
+        hostcalls::define_metric(kind, &name).ok()
     }
 }
 
@@ -161,15 +229,14 @@ impl Proxy for Envoy {
     }
 
     fn work_gauge(&self, cluster: &str, slot: u32, set: usize) -> Option<GaugeId> {
-        let name = if cluster.is_empty() {
-            "leastload_gauge_check".to_owned()
+        let id = if cluster.is_empty() {
+            self.define(MetricType::Gauge, &[], "gauge_check")
         } else {
-            format!(
-                "leastload_cluster=.={cluster};.;leastload_slot=.={slot};.;leastload_set=.={set};.;\
-                 leastload_work_milli"
-            )
+            let (slot, set) = (slot.to_string(), set.to_string());
+            let labels = [("cluster", cluster), ("slot", &slot), ("set", &set)];
+            self.define(MetricType::Gauge, &labels, "work_milli")
         };
-        self.define(MetricType::Gauge, &name).map(GaugeId)
+        id.map(GaugeId)
     }
 
     fn gauge_add(&self, gauge: GaugeId, delta: i64) {
@@ -203,8 +270,8 @@ impl Proxy for Envoy {
         let Some(handle) = figures.handles.get(index).and_then(|handles| handles.get(at)) else {
             return;
         };
-        let name = || format!("leastload_cluster=.={cluster};.;leastload_{metric}");
-        if let Some(id) = self.id(handle, MetricType::Gauge, name) {
+        let labels = [("cluster", cluster)];
+        if let Some(id) = self.id(handle, MetricType::Gauge, &labels, metric) {
             let _ = hostcalls::record_metric(id, value);
         }
     }

@@ -1,173 +1,176 @@
-//! One request.
+//! One request: which way it goes, and what of ours must not go with it.
 
 use std::rc::Rc;
 
-use leastload_core::balancer::{Ask, Call, Ending};
+use leastload_core::balancer::Ending;
 use leastload_core::config::{Config, Traffic};
-use leastload_core::grpc::{self, Status};
+use leastload_core::grpc;
 use leastload_core::work::Work;
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
+use proxy_wasm::types::{Action, MapType};
 
-use crate::host;
-use crate::root::{Plugin, Route};
+use crate::host::{self, REQUEST, RESPONSE, TRAILERS};
+use crate::inbound::{Inbound, has_trailers};
+use crate::outbound::Outbound;
+use crate::probe::SELF;
+use crate::reports;
+use crate::root::{Plugin, Way};
 use crate::vm::Vm;
-
-/// Response flags of a request that the endpoint itself failed, as access logs have them: UF
-/// (connection failure), UC (connection termination).
-const CONNECTION_FAILED: u64 = 0x20 | 0x40;
-/// UR: the endpoint reset the stream.
-const RESET_BY_ENDPOINT: u64 = 0x10;
-
-/// What the request costs; `None` where it is not one of those to be balanced. Reading a header
-/// costs a microsecond, so the path is read only where methods have costs. (All headers in one call
-/// would cost no more than two, but the SDK panics on a name that is not UTF-8.)
-fn cost(config: &Config) -> Option<Work> {
-    let is_grpc =
-        || host::request_header("content-type").is_some_and(|value| grpc::is_grpc(&value));
-    if config.traffic == Traffic::Grpc && !is_grpc() {
-        return None;
-    }
-    if config.methods.is_empty() {
-        return Some(Work::ONE);
-    }
-    let path = host::request_header(":path");
-    let method = path.as_deref().and_then(grpc::method_of);
-    Some(method.map_or(Work::ONE, |method| config.methods.cost(method)))
-}
-
-/// What headers say that end the response.
-fn whole_answer() -> Answer {
-    match host::response_header("grpc-status").map(|status| Status::parse(&status)) {
-        Some(Status::UNAVAILABLE) => Answer::Unavailable,
-        Some(status) if status.is_a_servers() => Answer::Ended,
-        _ => Answer::Whole,
-    }
-}
 
 /// A request under way.
 pub(crate) struct Request {
+    context: u32,
     vm: Rc<Vm>,
     plugin: Rc<Plugin>,
-    call: Option<(Call, Rc<Route>)>,
-    answer: Answer,
+    side: Side,
 }
 
-/// How far the response came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// No headers.
-    None,
-    /// Headers, and more to come: no reply of Envoy's to a gRPC request.
-    Begun,
-    /// Headers that ended the stream.
-    Whole,
-    /// The same, saying UNAVAILABLE.
-    Unavailable,
-    /// Ended as a gRPC server ends it: by trailers, or by a status that only a server gives.
-    Ended,
+/// What is done with it.
+enum Side {
+    /// Nothing.
+    Neither,
+    Outbound(Outbound),
+    Inbound(Inbound),
+    /// It was a probe, and is answered.
+    Probe,
+}
+
+/// Whether a request is one of those to be counted, and whether its response ends in trailers, as
+/// far as that is known. (All headers in one call would cost no more than two, but the SDK panics on
+/// a name that is not UTF-8.)
+fn kind(config: &Config) -> Option<bool> {
+    if config.traffic == Traffic::All {
+        return Some(false);
+    }
+    let content_type = host::header(REQUEST, "content-type")?;
+    grpc::is_grpc(&content_type).then(|| has_trailers(&content_type))
+}
+
+/// What a request costs. Reading a header costs a microsecond, so the path is read only where
+/// methods have costs.
+fn cost(config: &Config) -> Work {
+    if config.methods.is_empty() {
+        return Work::ONE;
+    }
+    let path = host::header(REQUEST, ":path");
+    let method = path.as_deref().and_then(grpc::method_of);
+    method.map_or(Work::ONE, |method| config.methods.cost(method))
 }
 
 impl Request {
-    pub(crate) fn new(vm: Rc<Vm>, plugin: Rc<Plugin>) -> Self {
-        Self { vm, plugin, call: None, answer: Answer::None }
+    pub(crate) fn new(context: u32, vm: Rc<Vm>, plugin: Rc<Plugin>) -> Self {
+        Self { context, vm, plugin, side: Side::Neither }
     }
 
-    /// Counts the request and steers it, if it is one of those to be balanced. `None` where
-    /// no override was set; one that is takes the place of whatever the client sent.
-    fn route(&mut self, plugin: &Plugin) -> Option<()> {
-        let config = &plugin.config;
-        let cost = cost(config)?;
+    fn way(&self) -> Option<(Way, bool)> {
+        let has_trailers = kind(&self.plugin.config)?;
         let cluster = host::text(&["xds", "cluster_name"])?;
-        let route = plugin.route(&self.vm, cluster)?;
-        let ask = Ask { config, settings: &route.settings, cost };
-        let mut balancer = self.vm.balancer.borrow_mut();
-        let call = balancer.start(&self.vm.envoy, route.id, ask);
-        self.vm.envoy.count_pick(route.id.index(), &route.cluster, call.verdict());
-        let steered = balancer
-            .override_value(&call, config.steering.mechanism)
-            .and_then(|value| host::set_request_header(&config.steering.header, value));
-        self.call = Some((call, route));
-        steered
+        Some((self.plugin.way(&self.vm, cluster), has_trailers))
     }
 
-    /// Ends the call, once: at the log, or where the context goes without one.
-    fn end(&mut self, ending: Ending, at: Option<&str>) {
-        if let Some((call, _)) = self.call.take() {
-            self.vm.balancer.borrow_mut().end(&self.vm.envoy, call, ending, at);
+    /// Removes our names from what passes a gateway, but for those that the request's side handles.
+    fn strip(&self, map: MapType) {
+        if self.plugin.config.edge {
+            reports::drop(map);
+            host::drop_header(map, SELF);
         }
     }
 }
 
-impl Context for Request {}
+impl Context for Request {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, _: usize, _: usize) {
+        if let Side::Outbound(outbound) = &mut self.side {
+            outbound.heard(&self.vm, token, headers > 0);
+        }
+        self.vm.sweep(self.context);
+    }
+}
 
 impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         #[cfg(feature = "crash-on-demand")]
         crate::fault::on_request();
-        let plugin = Rc::clone(&self.plugin);
-        // Only this filter names hosts, whoever sent the request and wherever it goes.
-        let header = &plugin.config.steering.header;
-        if self.route(&plugin).is_none() && host::request_header(header).is_some() {
-            host::remove_request_header(header);
+        let vm = &self.vm;
+        vm.sweep(self.context);
+        self.strip(REQUEST);
+        let plugin = &self.plugin;
+        let (header, ask) = (&plugin.config.steering.header, &plugin.config.probe.header);
+        match self.way() {
+            Some((Way::Outbound(route), has_trailers)) => {
+                let cost = cost(&plugin.config);
+                let (outbound, action) =
+                    Outbound::start(vm, self.context, plugin, route, cost, has_trailers);
+                self.side = Side::Outbound(outbound);
+                action
+            }
+            Some((Way::Inbound(twin), has_trailers)) => {
+                host::drop_header(REQUEST, header);
+                if plugin.config.edge {
+                    host::drop_header(REQUEST, ask);
+                }
+                let inbound = Inbound::start(vm, plugin, twin, has_trailers);
+                let action = if inbound.is_some() { Action::Continue } else { Action::Pause };
+                self.side = inbound.map_or(Side::Probe, Side::Inbound);
+                action
+            }
+            Some((Way::Neither, _)) | None => {
+                // Only this filter names hosts and asks, whoever sent the request and wherever it
+                // goes.
+                host::drop_header(REQUEST, header);
+                host::drop_header(REQUEST, ask);
+                Action::Continue
+            }
         }
-        Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        let header = &self.plugin.config.steering.header;
+        let (vm, header) = (&self.vm, &self.plugin.config.steering.header);
+        vm.sweep(self.context);
         // stateful_session tells the client which host served, where it was not the one asked for.
-        let another = host::response_header(header).is_some();
+        let another = host::header(RESPONSE, header).is_some();
         if another {
-            host::remove_response_header(header);
+            host::remove_header(RESPONSE, header);
         }
-        let Some((call, route)) = &mut self.call else { return Action::Continue };
-        if another {
-            call.contradict();
+        match &mut self.side {
+            Side::Neither | Side::Probe => {}
+            Side::Outbound(outbound) => outbound.response_headers(vm, another, end_of_stream),
+            Side::Inbound(inbound) => inbound.response_headers(vm, end_of_stream),
         }
-        if call.wants_address()
-            && let Some(endpoint) = host::text(&["upstream", "address"])
-        {
-            let attempts = || host::number(&["upstream", "request_attempt_count"]).unwrap_or(1);
-            let mut balancer = self.vm.balancer.borrow_mut();
-            if let Some(fate) = balancer.served(&self.vm.envoy, call, &endpoint, attempts) {
-                self.vm.envoy.count_fate(route.id.index(), &route.cluster, fate);
-            }
+        self.strip(RESPONSE);
+        if self.plugin.config.edge {
+            host::drop_header(RESPONSE, &self.plugin.config.probe.header);
         }
-        self.answer = if end_of_stream { whole_answer() } else { Answer::Begun };
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.answer = Answer::Ended;
+        let vm = &self.vm;
+        match &mut self.side {
+            Side::Neither | Side::Probe => {}
+            Side::Outbound(outbound) => outbound.response_trailers(vm),
+            Side::Inbound(inbound) => inbound.response_trailers(vm),
+        }
+        self.strip(TRAILERS);
         Action::Continue
     }
 
     fn on_log(&mut self) {
-        if self.call.is_none() {
-            return;
+        let vm = &self.vm;
+        match &mut self.side {
+            Side::Neither | Side::Probe => {}
+            Side::Outbound(outbound) => outbound.log(vm),
+            Side::Inbound(inbound) => inbound.log(vm),
         }
-        if self.answer == Answer::Ended {
-            self.end(Ending::Answered, None);
-            return;
-        }
-        let flags = host::number(&["response", "flags"]).unwrap_or(0);
-        let at = host::text(&["upstream", "address"]);
-        let reset = flags & RESET_BY_ENDPOINT != 0 && self.answer != Answer::Begun;
-        let refused = flags == 0 && self.answer == Answer::Unavailable && at.is_some();
-        let ending = if flags & CONNECTION_FAILED != 0 || reset || refused {
-            Ending::Failed
-        } else if flags == 0 && self.answer != Answer::None {
-            Ending::Answered
-        } else {
-            Ending::Undecided
-        };
-        self.end(ending, at.as_deref());
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.end(Ending::Undecided, None);
+        let vm = &self.vm;
+        match &mut self.side {
+            Side::Neither | Side::Probe => {}
+            Side::Outbound(outbound) => outbound.end(vm, Ending::Undecided, None),
+            Side::Inbound(inbound) => inbound.end(vm),
+        }
     }
 }

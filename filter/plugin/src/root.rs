@@ -1,21 +1,22 @@
 //! One plugin configuration: its settings by cluster, and the ticks that keep the VM going.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use leastload_core::Map;
-use leastload_core::balancer::ClusterId;
+use leastload_core::balancer::{ClusterId, TwinId};
 use leastload_core::config::{ClusterSettings, Config, Role};
 use leastload_core::proxy::Proxy;
-use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{BufferType, ContextType};
+use proxy_wasm::types::ContextType;
 
+use crate::alarm::Alarm;
 use crate::host::{self, CallBody};
 use crate::metrics::Trouble;
+use crate::probe::Path;
 use crate::request::Request;
-use crate::vm::{Vm, tick_period};
+use crate::vm::{Vm, tick_period_ms};
 
 /// How long the admin interface may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +30,20 @@ pub(crate) struct Plugin {
     /// False where no configuration was ever good: nothing is balanced, but the default override
     /// header is still removed, for Envoy would obey it.
     balances: bool,
-    routes: RefCell<Map<String, Option<Rc<Route>>>>,
+    ways: RefCell<Map<String, Way>>,
+    /// The timer of its root context.
+    pub(crate) alarm: Rc<Alarm>,
+}
+
+/// Where requests to a cluster go.
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// Out, to endpoints that are chosen among.
+    Outbound(Rc<Route>),
+    /// In, to the server beside this proxy.
+    Inbound(TwinId),
+    /// Neither, or nothing is known.
+    Neither,
 }
 
 /// What the configuration says of one cluster.
@@ -37,62 +51,84 @@ pub(crate) struct Route {
     pub(crate) id: ClusterId,
     pub(crate) settings: ClusterSettings,
     pub(crate) cluster: String,
+    /// The paths by which its servers were asked, a bit each.
+    paths: Cell<u8>,
+}
+
+impl Route {
+    /// Whether its servers are asked by this path for the first time.
+    pub(crate) fn is_first_by(&self, path: Path) -> bool {
+        let (known, bit) = (self.paths.get(), 1 << path as u8);
+        self.paths.set(known | bit);
+        known & bit == 0
+    }
 }
 
 impl Plugin {
-    fn new(config: Config, balances: bool) -> Rc<Self> {
-        Rc::new(Self { config, balances, routes: RefCell::default() })
+    fn new(config: Config, balances: bool, alarm: Rc<Alarm>) -> Rc<Self> {
+        Rc::new(Self { config, balances, ways: RefCell::default(), alarm })
     }
 
-    /// The route to a cluster, or none where its requests are not to be balanced.
-    pub(crate) fn route(&self, vm: &Vm, cluster: String) -> Option<Rc<Route>> {
-        if let Some(route) = self.routes.borrow().get(&cluster) {
-            return route.clone();
+    /// The way to a cluster.
+    pub(crate) fn way(&self, vm: &Vm, cluster: String) -> Way {
+        if let Some(way) = self.ways.borrow().get(&cluster) {
+            return way.clone();
         }
-        let outbound = match self.config.role {
-            _ if !self.balances => false,
-            Role::Outbound => true,
-            Role::Inbound => false,
-            Role::Auto => is_outbound(&cluster),
+        let role = match self.config.role {
+            _ if !self.balances => None,
+            Role::Auto => role_of(&cluster),
+            role => Some(role),
         };
-        let route = if outbound {
-            let settings = self.config.cluster(&cluster);
-            // Not remembered where it cannot be had: the next request may succeed.
-            let id = vm.balancer.borrow_mut().cluster(&vm.envoy, &cluster, &settings)?;
-            Some(Rc::new(Route { id, settings, cluster: cluster.clone() }))
-        } else {
-            None
+        let way = match role {
+            Some(Role::Outbound) => {
+                let settings = self.config.cluster(&cluster);
+                let id = vm.balancer.borrow_mut().cluster(&vm.envoy, &cluster, &settings);
+                id.map(|id| {
+                    let (cluster, paths) = (cluster.clone(), Cell::new(0));
+                    Way::Outbound(Rc::new(Route { id, settings, cluster, paths }))
+                })
+            }
+            Some(Role::Inbound) => {
+                vm.balancer.borrow_mut().twin(&vm.envoy, &cluster).map(Way::Inbound)
+            }
+            _ => Some(Way::Neither),
         };
-        let mut routes = self.routes.borrow_mut();
-        if routes.len() < MOST_ROUTES {
-            routes.insert(cluster, route.clone());
+        // Not remembered where it cannot be had: the next request may succeed.
+        let Some(way) = way else { return Way::Neither };
+        let mut ways = self.ways.borrow_mut();
+        if ways.len() < MOST_ROUTES {
+            ways.insert(cluster, way.clone());
         }
-        route
+        way
     }
 }
 
-/// Istio's names say more than the listener's direction: a waypoint balances on inbound listeners.
-fn is_outbound(cluster: &str) -> bool {
+/// Istio's names say more than the listener's direction: a waypoint balances on inbound listeners,
+/// and has one more for what it balanced.
+fn role_of(cluster: &str) -> Option<Role> {
     /// Envoy's `TrafficDirection.INBOUND`.
     const INBOUND: u64 = 1;
     match cluster.split('|').next() {
-        Some("inbound-vip" | "outbound") => true,
-        Some("inbound") => false,
-        _ => host::number(&["xds", "listener_direction"]) != Some(INBOUND),
+        Some("inbound-vip" | "outbound") => Some(Role::Outbound),
+        Some("inbound") => Some(Role::Inbound),
+        _ if host::number(&["xds", "listener_direction"]) != Some(INBOUND) => Some(Role::Outbound),
+        Some("encap") => None,
+        _ => Some(Role::Inbound),
     }
 }
 
 /// Envoy's root context.
 pub(crate) struct Root {
+    context: u32,
     vm: Rc<Vm>,
     plugin: Rc<Plugin>,
 }
 
 impl Root {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(context: u32) -> Self {
         let vm = Vm::current();
         vm.enter();
-        Self { vm, plugin: Plugin::new(Config::default(), false) }
+        Self { context, vm, plugin: Plugin::new(Config::default(), false, Rc::default()) }
     }
 
     /// The new configuration, or where it is faulty the last good one, or none: then every request
@@ -131,8 +167,13 @@ impl Context for Root {
     fn on_http_call_response(&mut self, _token: u32, headers: usize, body: usize, _: usize) {
         let Some(config) = self.vm.config() else { return };
         let envoy = &self.vm.envoy;
+        let status = (headers > 0).then(|| host::header(host::ANSWER, ":status")).flatten();
+        self.vm.tell_time();
         let mut balancer = self.vm.balancer.borrow_mut();
-        if headers == 0 || !host::call_succeeded() {
+        if status.is_some() && balancer.ready_answered(envoy, &config, CallBody::new(body)) {
+            return;
+        }
+        if status.as_deref() != Some(b"200") {
             envoy.count_trouble(Trouble::AdminUnreachable);
             balancer.admin_failed(envoy, &config);
             return;
@@ -159,17 +200,11 @@ impl RootContext for Root {
     }
 
     fn on_configure(&mut self, size: usize) -> bool {
-        let bytes = match size {
-            0 => Vec::new(),
-            size => hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
-                .ok()
-                .flatten()
-                .unwrap_or_default(),
-        };
-        if let Some(config) = self.load(&bytes) {
-            let _ = hostcalls::set_tick_period(tick_period(&config));
+        if let Some(config) = self.load(&host::configuration(size)) {
+            let alarm = Rc::clone(&self.plugin.alarm);
+            alarm.start(&self.vm, tick_period_ms(&config));
             self.vm.configure(Rc::new(config.clone()));
-            self.plugin = Plugin::new(config, true);
+            self.plugin = Plugin::new(config, true, alarm);
         }
         true
     }
@@ -177,20 +212,23 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         #[cfg(feature = "crash-on-demand")]
         crate::fault::on_tick(&self.vm);
-        let Some(request) = self.vm.tick() else { return };
-        let Some(config) = self.vm.config() else { return };
+        let (vm, alarm) = (&self.vm, &self.plugin.alarm);
+        vm.sweep(self.context);
+        let request = vm.tick(alarm.is_early());
+        alarm.ticked(vm);
+        let Some(request) = request else { return };
+        let Some(config) = vm.config() else { return };
         let cluster = config.discovery.admin_cluster.as_deref().unwrap_or_default();
         let headers =
             vec![(":method", "GET"), (":path", &request.path), (":authority", "leastload")];
-        let sent = hostcalls::dispatch_http_call(cluster, headers, None, vec![], ADMIN_TIMEOUT);
-        if sent.is_err() {
-            self.vm.envoy.count_trouble(Trouble::AdminUnreachable);
-            self.vm.balancer.borrow_mut().admin_failed(&self.vm.envoy, &config);
+        if host::send(cluster, headers, ADMIN_TIMEOUT).is_none() {
+            vm.envoy.count_trouble(Trouble::AdminUnreachable);
+            vm.balancer.borrow_mut().admin_failed(&vm.envoy, &config);
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Request::new(Rc::clone(&self.vm), Rc::clone(&self.plugin))))
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Request::new(context, Rc::clone(&self.vm), Rc::clone(&self.plugin))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -4,12 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use leastload_core::balancer::{AdminRequest, Balancer};
 use leastload_core::config::Config;
 
 use crate::metrics::Envoy;
+use crate::waiting::Queue;
 
 thread_local! {
     static VM: Rc<Vm> = Rc::new(Vm::new());
@@ -18,10 +19,12 @@ thread_local! {
 pub(crate) struct Vm {
     pub(crate) envoy: Envoy,
     pub(crate) balancer: RefCell<Balancer>,
+    /// Requests that wait for answers.
+    pub(crate) queue: Queue,
     /// The last good configuration: it says how membership is found.
     config: RefCell<Option<Rc<Config>>>,
     started: Instant,
-    ticked: Cell<Option<Instant>>,
+    ticked_us: Cell<Option<u64>>,
     roots: Cell<u32>,
 }
 
@@ -32,9 +35,10 @@ impl Vm {
         Self {
             envoy: Envoy::new(),
             balancer: RefCell::new(Balancer::new(seed, 0)),
+            queue: Queue::default(),
             config: RefCell::new(None),
             started: Instant::now(),
-            ticked: Cell::new(None),
+            ticked_us: Cell::new(None),
             roots: Cell::new(0),
         }
     }
@@ -42,6 +46,19 @@ impl Vm {
     /// The VM that this code runs in.
     pub(crate) fn current() -> Rc<Self> {
         VM.with(Rc::clone)
+    }
+
+    /// The time, in microseconds; the balancer is told.
+    pub(crate) fn tell_time(&self) -> u64 {
+        let now_us = self.now_us();
+        self.balancer.borrow_mut().set_time(now_us);
+        now_us
+    }
+
+    /// The time, in microseconds since the VM started.
+    pub(crate) fn now_us(&self) -> u64 {
+        let elapsed = self.started.elapsed();
+        elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
     }
 
     /// A plugin configuration begins.
@@ -66,23 +83,29 @@ impl Vm {
         self.config.borrow().clone()
     }
 
-    /// Ticks once in a period, however many plugin configurations tick.
-    pub(crate) fn tick(&self) -> Option<AdminRequest> {
+    /// Ticks once in a period, however many plugin configurations tick. `extra`: this tick may come
+    /// earlier than the period says.
+    pub(crate) fn tick(&self, extra: bool) -> Option<AdminRequest> {
         let config = self.config()?;
-        let period = tick_period(&config);
-        let now = Instant::now();
+        let period_us = tick_period_ms(&config) * 1_000;
+        let now_us = self.tell_time();
         // A quarter of tolerance: the timers of one plugin configuration are some milliseconds off.
-        if self.ticked.get().is_some_and(|last| now.duration_since(last) < period * 3 / 4) {
+        let least_us = if extra { period_us } else { period_us * 3 / 4 };
+        if self.ticked_us.get().is_some_and(|last| now_us - last < least_us) {
             return None;
         }
-        self.ticked.set(Some(now));
-        let now_ms = u64::try_from(now.duration_since(self.started).as_millis()).unwrap_or(0);
-        self.balancer.borrow_mut().tick(&self.envoy, &config, now_ms)
+        self.ticked_us.set(Some(now_us));
+        self.balancer.borrow_mut().tick(&self.envoy, &config, now_us / 1_000)
+    }
+
+    /// Microseconds until the next tick is due, with a period of so many.
+    pub(crate) fn until_tick_us(&self, now_us: u64, period_us: u64) -> u64 {
+        self.ticked_us.get().map_or(0, |last| (last + period_us).saturating_sub(now_us))
     }
 }
 
 /// How often a VM ticks: four times within the discovery interval, so that an election takes less
 /// than three of them, and at least four times a second, so that a dead worker is noticed.
-pub(crate) fn tick_period(config: &Config) -> Duration {
-    Duration::from_millis((config.discovery.interval_ms / 4).clamp(25, 250))
+pub(crate) fn tick_period_ms(config: &Config) -> u64 {
+    (config.discovery.interval_ms / 4).clamp(25, 250)
 }

@@ -16,10 +16,14 @@ use crate::{
 };
 
 /// All metrics of docs/metrics.md.
-const METRICS: [&str; 10] = [
+const METRICS: [&str; 14] = [
     "leastload_picks",
     "leastload_overrides_refused",
     "leastload_shadow_picks",
+    "leastload_probes",
+    "leastload_probe_waits",
+    "leastload_probe_answers",
+    "leastload_reports_dropped",
     "leastload_errors",
     "leastload_endpoints_known",
     "leastload_endpoints_eligible",

@@ -34,10 +34,10 @@ fn endpoints_beyond_twenty_thousand_are_left_to_envoy() {
 
 #[test]
 fn up_to_the_scan_limit_the_least_of_all_is_found() {
-    let proxy = large(128);
-    let mut hosts = spread(&proxy, 0, 128);
+    let proxy = large(32);
+    let mut hosts = spread(&proxy, 0, 32);
     hosts.dedup();
-    assert_eq!(hosts.len(), 128);
+    assert_eq!(hosts.len(), 32);
 }
 
 /// A proxy with clusters `c0`, `c1`, ... of one host each.
@@ -84,7 +84,8 @@ fn clusters_beyond_the_limit_are_left_to_envoy() {
 #[test]
 fn eight_workers_share_a_large_cluster() {
     let cluster = Cluster::new(CLUSTER).hosts(many_hosts(100));
-    let proxy = warm(sidecar(json!({})).cluster(cluster).workers(8));
+    let config = json!({"picker": {"scan_limit": 100}});
+    let proxy = warm(sidecar(config).cluster(cluster).workers(8));
     let calls: Vec<Call> = (0..100).map(|n| call(&proxy, n % 8)).collect();
     let mut hosts: Vec<String> = calls.iter().filter_map(Call::asked).collect();
     hosts.sort();

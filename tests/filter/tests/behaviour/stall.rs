@@ -18,13 +18,15 @@ fn stalled_call(proxy: &Proxy, worker: usize, at: HostCall, with: &str, time: Du
 
 #[test]
 fn its_counts_return_when_it_goes_on() {
-    for seconds in [1, 2, 5, 60] {
+    // After a minute, what it knows of the cluster is too old: its call is left to Envoy, and counts
+    // once it is answered.
+    for (seconds, counted) in [(1, 7_000), (2, 7_000), (5, 7_000), (60, 6_000)] {
         let proxy = warm(sidecar(json!({})).workers(3));
         let others: Vec<Call> = (0..3).flat_map(|w| [call(&proxy, w), call(&proxy, w)]).collect();
         let time = Duration::from_secs(seconds);
         let stalled = stalled_call(&proxy, 1, HostCall::GetProperty, "cluster_name", time);
         ticks(&proxy, 14);
-        assert_eq!(work(&proxy), 7_000, "{seconds} s");
+        assert_eq!(work(&proxy), counted, "{seconds} s");
         answer(others.iter().chain([&stalled]));
         ticks(&proxy, 14);
         assert_idle(&proxy);

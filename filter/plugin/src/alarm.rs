@@ -1,0 +1,72 @@
+//! The timer of a root context: it ticks at its period, and earlier where a request waits until then.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::host;
+use crate::vm::Vm;
+
+/// A root context's timer. Envoy starts it again after each tick.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    /// How often it is to tick when nobody waits.
+    usual_ms: Cell<u64>,
+    /// How often it does now.
+    period_ms: Cell<u64>,
+    /// When it ticks next.
+    next_us: Cell<u64>,
+}
+
+impl Alarm {
+    /// Ticks so often from now on.
+    pub(crate) fn start(&self, vm: &Vm, usual_ms: u64) {
+        self.usual_ms.set(usual_ms);
+        self.set(vm.now_us(), usual_ms);
+        if let Some(due_us) = vm.queue.earliest_us() {
+            self.wake(vm, due_us);
+        }
+    }
+
+    /// Ticks at `due_us` at the latest, as far as a timer of whole milliseconds can.
+    pub(crate) fn wake(&self, vm: &Vm, due_us: u64) {
+        // Within a millisecond is as near as it can be.
+        if self.next_us.get() >= due_us.saturating_add(1_000) {
+            let now_us = vm.now_us();
+            self.set(now_us, milliseconds(due_us.saturating_sub(now_us)));
+        }
+    }
+
+    /// Whether it may tick before its usual time.
+    pub(crate) fn is_early(&self) -> bool {
+        self.period_ms.get() != self.usual_ms.get()
+    }
+
+    /// It ticked, and what was to do is done.
+    pub(crate) fn ticked(&self, vm: &Vm) {
+        let now_us = vm.now_us();
+        let mut wanted = self.usual_ms.get();
+        if self.is_early() {
+            // Those that wait must not put off what is to be done regularly.
+            wanted = wanted.min(milliseconds(vm.until_tick_us(now_us, wanted * 1_000)));
+        }
+        if let Some(due_us) = vm.queue.earliest_us() {
+            wanted = wanted.min(milliseconds(due_us.saturating_sub(now_us)));
+        }
+        if wanted == self.period_ms.get() {
+            self.next_us.set(now_us + wanted * 1_000);
+        } else {
+            self.set(now_us, wanted);
+        }
+    }
+
+    fn set(&self, now_us: u64, period_ms: u64) {
+        self.period_ms.set(period_ms);
+        self.next_us.set(now_us + period_ms * 1_000);
+        host::set_tick_period(Duration::from_millis(period_ms));
+    }
+}
+
+/// Whole milliseconds, at least one: 0 would stop a timer.
+fn milliseconds(us: u64) -> u64 {
+    us.div_ceil(1_000).max(1)
+}

@@ -1,0 +1,90 @@
+//! Stamps travel from the filter beside a server to the one before it, and no further.
+
+use leastload_e2e::{counts::nothing_is_outstanding, held::Held};
+use leastload_fleet::proto::helloworld::{Ending, HelloRequest};
+use serde_json::json;
+
+use crate::lab::{ASK, Plan, call, connect};
+
+/// Names of ours in a response.
+const OURS: [&str; 4] =
+    ["endpoint-load-metrics", "endpoint-load-metrics-bin", "x-leastload-self", ASK];
+
+#[tokio::test]
+async fn a_stamp_travels_and_is_taken_out() {
+    for format in ["bin", "text", "json"] {
+        let mut plan = Plan::new(2);
+        plan.outbound = json!({"probe": {"mode": "off"}, "estimate": {"speed": false}});
+        plan.inbound = json!({"probe": {"allow": "any"}, "report": {"format": format}});
+        let lab = plan.start().await;
+        let reply = call(&lab.client).await.unwrap();
+        for name in OURS {
+            assert!(!reply.metadata().contains_key(name), "{format}: {:?}", reply.metadata());
+        }
+        let seen = reply.into_inner().metadata;
+        assert!(!seen.contains_key(ASK), "{format}: the server sees {seen:?}");
+        // Another client, which our proxy knows nothing of, keeps one server busy.
+        let direct = connect(&lab.twins, "twin-0").await;
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            held.push(Held::start(&direct).await.unwrap());
+        }
+        // Until each has reported once.
+        lab.served_by(0, 6).await;
+        let served = lab.served_by(0, 40).await;
+        assert!(served <= 8, "{format}: the busy server served {served} of 40");
+        drop(held);
+        nothing_is_outstanding(&lab.twins).await;
+        nothing_is_outstanding(&lab.envoy).await;
+    }
+}
+
+#[tokio::test]
+async fn responses_that_fail_are_stamped_too() {
+    let mut plan = Plan::new(1);
+    plan.inbound = json!({"probe": {"allow": "any"}, "report": {"format": "text"}});
+    let lab = plan.start().await;
+    let mut direct = connect(&lab.twins, "twin-0").await;
+    let endings = [Ending::Default, Ending::ErrorAfterHeaders, Ending::ErrorAfterMessages];
+    for ending in endings {
+        let message = HelloRequest { ending: ending.into(), fail: 9, ..HelloRequest::default() };
+        let mut request = tonic::Request::new(message.clone());
+        request.metadata_mut().insert(ASK, "stamp".parse().unwrap());
+        let status = direct.say_hello(request).await.unwrap_err();
+        let stamp = status
+            .metadata()
+            .get("endpoint-load-metrics")
+            .unwrap_or_else(|| panic!("{ending:?}: {status:?}"));
+        assert!(stamp.to_str().unwrap().starts_with("TEXT named_metrics.rif=0"), "{stamp:?}");
+        let status = lab.client.clone().say_hello(message).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        for name in OURS {
+            assert!(!status.metadata().contains_key(name), "{ending:?}: {:?}", status.metadata());
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_who_asks_and_may_know_gets_one() {
+    for (inbound, asks, stamped) in [
+        (json!({"probe": {"allow": "any"}}), true, true),
+        (json!({"probe": {"allow": "any"}}), false, false),
+        (json!({"probe": {"allow": "any"}, "report": {"stamp": "all"}}), false, true),
+        (json!({"probe": {"allow": "any"}, "report": {"stamp": "off"}}), true, false),
+        (json!({}), true, false),
+        (json!({"report": {"stamp": "all"}}), true, false),
+    ] {
+        let mut plan = Plan::new(1);
+        plan.inbound = inbound.clone();
+        plan.inbound["report"]["format"] = json!("text");
+        let lab = plan.start().await;
+        let mut direct = connect(&lab.twins, "twin-0").await;
+        let mut request = tonic::Request::new(HelloRequest::default());
+        if asks {
+            request.metadata_mut().insert(ASK, "stamp".parse().unwrap());
+        }
+        let reply = direct.say_hello(request).await.unwrap();
+        let got = reply.metadata().contains_key("endpoint-load-metrics");
+        assert_eq!(got, stamped, "{inbound} asks: {asks}");
+    }
+}
