@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leastload_e2e::{
     counts::Counts,
     held::{Client, Held},
-    wait::PATIENCE,
+    raw,
 };
 pub(crate) use leastload_e2e::{counts::nothing_is_outstanding, wait::eventually};
 use leastload_fleet::{
@@ -16,11 +16,6 @@ use leastload_fleet::{
     server::ServerOptions,
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
 
 /// Both ways in which Envoy is told of a pick.
 pub(crate) const MECHANISMS: [(Mechanism, &str); 2] =
@@ -277,15 +272,7 @@ pub(crate) async fn settle(envoy: &Envoy, clients: &[Client]) {
     nothing_is_outstanding(envoy).await;
 }
 
-/// A raw HTTP/1 exchange with the listener `main`, for what a gRPC client does not send: the whole
-/// response as text.
+/// A raw HTTP/1 exchange with the listener `main`.
 pub(crate) async fn http1(envoy: &Envoy, request: &str) -> String {
-    let exchange = async {
-        let mut stream = TcpStream::connect(envoy.listener("main").unwrap()).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut response = Vec::new();
-        stream.read_to_end(&mut response).await.unwrap();
-        String::from_utf8_lossy(&response).into_owned()
-    };
-    timeout(PATIENCE, exchange).await.expect("the connection ends with the response")
+    raw::http1(envoy, "main", request).await
 }

@@ -1,18 +1,16 @@
 //! What operators see: clean names and labels, a bounded number, and a stats matcher that drops
 //! all of it.
 
+use leastload_e2e::shipped::Shipped;
 use leastload_fleet::{
     config::{Cluster, Listener, METRIC_LABELS},
     envoy::{Envoy, Options, Sample},
 };
 use serde_json::json;
 
-use crate::{
-    lab::{
-        Lab, connect, eventually, filter, hold, main_listener, nothing_is_outstanding, proxy,
-        settle, start_servers,
-    },
-    versions::shipped,
+use crate::lab::{
+    Lab, connect, eventually, filter, hold, main_listener, nothing_is_outstanding, proxy, settle,
+    start_servers,
 };
 
 /// All metrics of docs/metrics.md.
@@ -64,8 +62,8 @@ fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> Option<f64>
 async fn prometheus_shows_clean_names_and_labels_by_the_quickstart_configuration() {
     for file in ["quickstart.yaml", "quickstart-override-host.yaml"] {
         let fleet = start_servers(3).await;
-        let yaml = shipped(file, &fleet.addresses());
-        let envoy = Envoy::start_yaml(&yaml, &Options::default()).await.unwrap();
+        let shipped = Shipped::read(file).servers(&fleet.addresses());
+        let envoy = shipped.start(&Options::default()).await;
         let clients = connect(&envoy, "grpc").await;
         settle(&envoy, &clients).await;
         let held = hold(&clients, 6).await;

@@ -1,13 +1,9 @@
 //! Every supported release of Envoy: the shipped configurations are valid, and the core holds.
 
-use std::{
-    fs,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    net::{SocketAddr, TcpListener},
-    path::Path,
+use leastload_e2e::{
+    held::Open,
+    shipped::{Certificates, FILES, Shipped},
 };
-
-use leastload_e2e::held::Open;
 use leastload_fleet::{
     config::{Cluster, Mechanism, OVERRIDE_HEADER},
     envoy::{Envoy, Options, VERSIONS},
@@ -19,61 +15,13 @@ use crate::lab::{
     nothing_is_outstanding, proxy, start_servers,
 };
 
-const SHIPPED: [&str; 4] = [
-    "quickstart.yaml",
-    "quickstart-override-host.yaml",
-    "production.yaml",
-    "production-override-host.yaml",
-];
-
-/// A shipped configuration with this machine's module, free ports and, in place of its endpoints,
-/// `servers`.
-pub(crate) fn shipped(file: &str, servers: &[SocketAddr]) -> String {
-    let mut yaml = fs::read_to_string(leastload_modules::root().join("envoy").join(file)).unwrap();
-    let mut replace = |what: &str, with: &str| {
-        assert!(yaml.contains(what), "{file} has no '{what}'");
-        yaml = yaml.replace(what, with);
-    };
-    replace("dist/leastload.wasm", leastload_modules::release().to_str().unwrap());
-    replace("port_value: 10000", "port_value: 0");
-    replace("port_value: 9901", &format!("port_value: {}", free_port()));
-    for (port, server) in (50051..).zip(servers) {
-        replace(&format!("port_value: {port} "), &format!("port_value: {} ", server.port()));
-    }
-    yaml
-}
-
-/// A free port below those that connections and other tests take, drawn at random.
-fn free_port() -> u16 {
-    loop {
-        let draw = RandomState::new().build_hasher().finish() % 10_000;
-        let port = 10_000 + u16::try_from(draw).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// A certificate authority, as a file.
-fn authority(folder: &Path) -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::new(["test.example".to_owned()]).unwrap();
-    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let path = folder.join("authority.pem");
-    fs::write(&path, parameters.self_signed(&key).unwrap().pem()).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
 #[tokio::test]
 async fn the_shipped_configurations_are_valid_in_every_release() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = authority(folder.path());
-    for file in SHIPPED {
-        let yaml = shipped(file, &[]).replace("/etc/ssl/certs/ca-certificates.crt", &authority);
-        let production = file.starts_with("production");
-        assert_eq!(yaml.contains(&authority), production, "{file} trusts an authority");
+    let certificates = Certificates::new();
+    for file in FILES {
+        let shipped = Shipped::read(file).certificates(&certificates);
         for version in VERSIONS {
-            if let Err(error) = Envoy::validate_yaml(&yaml, version).await {
+            if let Err(error) = Envoy::validate_yaml(shipped.yaml(), version).await {
                 panic!("{file} in {version}: {error}");
             }
         }
