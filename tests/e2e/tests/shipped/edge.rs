@@ -1,10 +1,6 @@
 //! `edge.yaml`: nothing of ours comes in, nothing goes out.
 
-use leastload_e2e::{
-    counts::nothing_is_outstanding,
-    raw::http1,
-    shipped::Shipped,
-};
+use leastload_e2e::{counts::nothing_is_outstanding, raw::http1, shipped::Shipped};
 use leastload_fleet::server::ServerOptions;
 
 use crate::lab::{Twins, call, hold, options, served_by, steered, sum};
@@ -32,16 +28,33 @@ const PROBE: &str = "POST /leastload.v1.Load/Ask HTTP/1.1\r\nhost: greeter\r\nco
 
 #[tokio::test]
 async fn a_gateway_steers_by_load_that_it_tells_nobody() {
-    // Twins that stamp everything: there is something to take out.
+    as_shipped_or_with(|edge| edge).await;
+}
+
+#[tokio::test]
+async fn so_it_does_without_the_filter_before_the_module() {
+    let filter = "- name: envoy.filters.http.header_mutation\n";
+    let disabled = format!("{filter}            disabled: true\n");
+    as_shipped_or_with(|edge| edge.with(filter, &disabled)).await;
+}
+
+async fn as_shipped_or_with(change: impl Fn(Shipped) -> Shipped) {
+    // Applications that say more than they should: there is something to take out.
     let servers = vec![ServerOptions::default(); 3];
+    let domains = "domains: [\"*\"]\n";
+    let add =
+        |name: &str, value: &str| format!("{{ header: {{ key: {name}, value: \"{value}\" }} }}");
+    let report = add("endpoint-load-metrics", "TEXT cpu_utilization=0.5");
+    let says = add("x-leastload-self", "127.0.0.1:1");
+    let says = format!("{domains}              response_headers_to_add: [{report}, {says}]\n");
     let all = ("\"stamp\": \"askers\"", "\"stamp\": \"all\"");
-    let twins = Twins::start_with(&servers, |twin| twin.with(all.0, all.1)).await;
+    let twin = |twin: Shipped| twin.with(all.0, all.1).with(domains, &says);
+    let twins = Twins::start_with(&servers, twin).await;
     let edge = Shipped::read("edge.yaml")
         .named(&twins.addresses())
         .certificates(&twins.certificates)
-        .with("\"deadline\": \"5ms\"", "\"deadline\": \"1s\"")
-        .start(&options())
-        .await;
+        .with("\"deadline\": \"5ms\"", "\"deadline\": \"1s\"");
+    let edge = change(edge).start(&options()).await;
     // A proxy that takes nothing out is the client.
     let (outside, client) = twins.plain(&[edge.listener("grpc").unwrap()], false).await;
     steered(&edge, &client).await;
@@ -53,7 +66,9 @@ async fn a_gateway_steers_by_load_that_it_tells_nobody() {
     drop(held);
 
     let inside = call(&other, &[]).await;
-    assert!(inside.metadata().contains_key("endpoint-load-metrics-bin"), "{:?}", inside.metadata());
+    for name in &OURS[2..] {
+        assert!(inside.metadata().contains_key(*name), "{name}: {:?}", inside.metadata());
+    }
     for tries in [&[][..], &TRIES] {
         let reply = call(&client, tries).await;
         for name in OURS {

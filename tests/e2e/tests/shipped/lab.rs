@@ -27,7 +27,7 @@ pub(crate) fn options() -> Options {
 pub(crate) struct Twins {
     pub(crate) certificates: Certificates,
     pub(crate) fleet: Fleet,
-    pub(crate) twins: Vec<Envoy>,
+    pub(crate) envoys: Vec<Envoy>,
 }
 
 impl Twins {
@@ -44,17 +44,17 @@ impl Twins {
     ) -> Self {
         let certificates = Certificates::new();
         let fleet = Fleet::start(servers.iter().cloned()).await.unwrap();
-        let mut twins = Vec::new();
+        let mut envoys = Vec::new();
         for server in fleet.addresses() {
             let twin = Shipped::read("twin.yaml").servers(&[server]).certificates(&certificates);
-            twins.push(change(twin).start(&options()).await);
+            envoys.push(change(twin).start(&options()).await);
         }
-        Self { certificates, fleet, twins }
+        Self { certificates, fleet, envoys }
     }
 
     /// Where the twins listen.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.twins.iter().map(|twin| twin.listener("inbound").unwrap()).collect()
+        self.envoys.iter().map(|twin| twin.listener("inbound").unwrap()).collect()
     }
 
     /// A proxy without the filter, before these: a client of its own, of which no other knows. It
@@ -71,7 +71,7 @@ impl Twins {
     /// Answers of all twins to probes.
     pub(crate) async fn answers(&self) -> i64 {
         let mut answers = 0;
-        for twin in &self.twins {
+        for twin in &self.envoys {
             answers += sum(twin, "probe_answers", &[("result", "given")]).await;
         }
         answers
@@ -103,11 +103,11 @@ pub(crate) async fn call(
 /// How many of so many calls, one after the other, this server serves.
 pub(crate) async fn served_by(client: &Client, server: SocketAddr, calls: usize) -> usize {
     let server = server.to_string();
-    let mut served = 0;
+    let mut own = 0;
     for _ in 0..calls {
-        served += usize::from(call(client, &[]).await.into_inner().served_by == server);
+        own += usize::from(call(client, &[]).await.into_inner().served_by == server);
     }
-    served
+    own
 }
 
 /// Calls that go on at a server behind its client's back.

@@ -1,10 +1,7 @@
 //! `production.yaml` and `twin.yaml` together.
 
 use leastload_e2e::{
-    counts::nothing_is_outstanding,
-    held::Client,
-    shipped::Shipped,
-    wait::eventually,
+    counts::nothing_is_outstanding, held::Client, shipped::Shipped, wait::eventually,
 };
 use leastload_fleet::envoy::Envoy;
 
@@ -68,7 +65,7 @@ async fn what_another_proxy_does_is_seen(file: &'static str, path: &str) {
         assert_eq!(sum(&envoy, "errors", &[]).await, 0, "{file}");
         drop(held);
         nothing_is_outstanding(&envoy).await;
-        for twin in &twins.twins {
+        for twin in &twins.envoys {
             nothing_is_outstanding(twin).await;
             assert_eq!(sum(twin, "errors", &[]).await, 0, "{file}");
         }
@@ -109,13 +106,13 @@ async fn a_peer_without_a_certificate_is_told_nothing() {
 async fn a_proxy_that_drains_says_so() {
     let twins = Twins::start(2).await;
     let (envoy, client) = before("production.yaml", &twins, "\"mode\": \"off\", ").await;
-    twins.twins[0].admin().post("/healthcheck/fail").await.unwrap();
+    twins.envoys[0].admin().post("/healthcheck/fail").await.unwrap();
     eventually("the other serves", async || {
         let served = served_by(&client, twins.fleet.address(0), 10).await;
         if served == 0 { Ok(()) } else { Err(served) }
     })
     .await;
-    twins.twins[0].admin().post("/healthcheck/ok").await.unwrap();
+    twins.envoys[0].admin().post("/healthcheck/ok").await.unwrap();
     eventually("it serves again", async || {
         let served = served_by(&client, twins.fleet.address(0), 10).await;
         if served > 0 { Ok(()) } else { Err(sum(&envoy, "picks", &[]).await) }
