@@ -75,3 +75,25 @@ pub fn work(proxy: &Proxy) -> i64 {
 pub fn leftovers(proxy: &Proxy) -> Vec<(String, i64)> {
     work_gauges(proxy).into_iter().filter(|(_, value)| *value != 0).collect()
 }
+
+/// `leastload_probes`
+pub fn probes(proxy: &Proxy, cluster: &str, path: &str, result: &str) -> u64 {
+    let labels = label("cluster", cluster) + &label("kind", path) + &label("result", result);
+    proxy.counter(&(labels + "leastload_probes"))
+}
+
+/// `leastload_probe_waits`
+pub fn waits(proxy: &Proxy, cluster: &str, result: &str) -> u64 {
+    let labels = label("cluster", cluster) + &label("result", result);
+    proxy.counter(&(labels + "leastload_probe_waits"))
+}
+
+/// `leastload_probe_answers`
+pub fn answers(proxy: &Proxy, result: &str) -> u64 {
+    proxy.counter(&(label("result", result) + "leastload_probe_answers"))
+}
+
+/// `leastload_reports_dropped`
+pub fn dropped(proxy: &Proxy, reason: &str) -> u64 {
+    proxy.counter(&(label("reason", reason) + "leastload_reports_dropped"))
+}

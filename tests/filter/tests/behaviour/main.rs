@@ -3,6 +3,8 @@
 mod absent;
 mod addresses;
 mod aside;
+mod asking;
+mod beside;
 mod clusters;
 mod config;
 mod crash;
@@ -19,6 +21,7 @@ mod newcomers;
 mod plugins;
 mod races;
 mod refused;
+mod reports;
 mod role;
 mod scale;
 mod served;
