@@ -65,9 +65,11 @@ impl Presence {
         self.places = epoch.as_ref().map_or(self.places, |epoch| epoch.places);
         let current = epoch.map_or(self.epoch, |epoch| epoch.epoch);
         let Some(place) = self.place else {
-            // Nothing to bring along, but a coordinator that serves no requests reads counts too.
-            ledger.carry_over(proxy, current);
-            self.epoch = current;
+            // A coordinator that serves no requests reads counts too.
+            if current != self.epoch {
+                ledger.carry_over(proxy, current);
+                self.epoch = current;
+            }
             return;
         };
         let key = presence_key(place);

@@ -9,6 +9,7 @@ mod address;
 mod admin;
 mod config;
 mod headers;
+mod news;
 mod records;
 mod report;
 mod rig;

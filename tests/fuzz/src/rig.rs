@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leastload_core::balancer::{Ask, Balancer, Call, Ending, Verdict};
+use leastload_core::balancer::{Ask, Balancer, Call, Departure, Ending, Verdict, Visit};
 use leastload_core::config::{Config, is_endpoint};
 use leastload_core::memory::Memory;
 use leastload_core::records::{self, Roster, Standing};
@@ -35,7 +35,7 @@ pub(crate) struct Open {
     pub(crate) cost: Work,
     pub(crate) pick: Option<String>,
     pub(crate) served: Option<String>,
-    call: Call,
+    pub(crate) call: Call,
 }
 
 impl Open {
@@ -48,7 +48,9 @@ pub(crate) struct Rig {
     pub(crate) proxy: Memory,
     pub(crate) admin: Admin,
     pub(crate) open: Vec<Open>,
-    config: Config,
+    /// Requests at a server beside the proxy, by VM and server.
+    pub(crate) visits: Vec<(usize, &'static str, Visit)>,
+    pub(crate) config: Config,
     clusters: &'static [&'static str],
     vms: Vec<Vm>,
     born: u64,
@@ -61,6 +63,7 @@ impl Rig {
             proxy: Memory::default(),
             admin: Admin::Refuses,
             open: Vec::new(),
+            visits: Vec::new(),
             config: Config::parse(config.as_bytes()).expect("the rig's own"),
             clusters,
             vms: Vec::new(),
@@ -71,8 +74,33 @@ impl Rig {
         rig
     }
 
+    /// The VM serves requests: it has a record.
+    pub(crate) fn begin(&mut self, vm: usize) {
+        let settings = self.config.cluster(self.clusters[0]);
+        self.vms[vm].balancer.cluster(&self.proxy, self.clusters[0], &settings);
+    }
+
     pub(crate) fn vms(&self) -> usize {
         self.vms.len()
+    }
+
+    pub(crate) fn parts(&mut self, vm: usize) -> (&mut Balancer, &Memory) {
+        (&mut self.vms[vm].balancer, &self.proxy)
+    }
+
+    /// Something is done with a call by its VM.
+    pub(crate) fn with_call<T>(
+        &mut self,
+        open: usize,
+        what: impl FnOnce(&mut Balancer, &Memory, &mut Call) -> T,
+    ) -> T {
+        let Open { vm, call, .. } = &mut self.open[open];
+        what(&mut self.vms[*vm].balancer, &self.proxy, call)
+    }
+
+    /// The VM looks at the clock, which says so many microseconds more than whole milliseconds.
+    pub(crate) fn tell_time(&mut self, vm: usize, us: u64) {
+        self.vms[vm].balancer.set_time(self.now_ms * 1_000 + us);
     }
 
     fn vm(&mut self) -> Vm {
@@ -103,26 +131,62 @@ impl Rig {
         let id = balancer.cluster(&self.proxy, cluster, &settings).expect("few clusters");
         let ask = Ask { config: &self.config, settings: &settings, cost };
         let call = balancer.start(&self.proxy, id, ask);
-        let hosts: Vec<String> = balancer.override_hosts(&call).map(str::to_owned).collect();
+        let asked: Vec<String> =
+            balancer.questions(&call).map(|(_, name)| name.to_owned()).collect();
         self.look(vm);
+        assert_eq!(asked.is_empty(), call.verdict() != Verdict::Asking, "{asked:?}");
+        assert!(asked.len() <= self.config.probe.fanout);
+        self.may_name(vm, cluster, &asked);
+        let pick = self.pick(vm, cluster, &call);
+        self.open.push(Open { vm, cluster, cost, pick, served: None, call });
+        self.open.last_mut().expect("just pushed")
+    }
+
+    /// The pick, after a look at all that the override names.
+    fn pick(&mut self, vm: usize, cluster: &'static str, call: &Call) -> Option<String> {
+        let balancer = &self.vms[vm].balancer;
+        let hosts: Vec<String> = balancer.override_hosts(call).map(str::to_owned).collect();
         let verdict = call.verdict();
         assert_eq!(hosts.is_empty(), verdict != Verdict::Steer, "{verdict:?} {hosts:?}");
         assert!(hosts.len() <= 1 + self.config.steering.spares);
+        self.may_name(vm, cluster, &hosts);
+        hosts.into_iter().next()
+    }
+
+    fn may_name(&self, vm: usize, cluster: &'static str, hosts: &[String]) {
         for (index, host) in hosts.iter().enumerate() {
             assert!(is_endpoint(host), "{host:?} cannot stand in a header");
             assert!(!hosts[..index].contains(host), "{host} twice");
             let may = self.vms[vm].may_name.contains(&(cluster, host.clone()));
             assert!(may, "{host} is not eligible in {cluster}");
         }
-        let pick = hosts.into_iter().next();
-        self.open.push(Open { vm, cluster, cost, pick, served: None, call });
-        self.open.last_mut().expect("just pushed")
+    }
+
+    /// A call that asks goes on its way.
+    pub(crate) fn settle(&mut self, open: usize) {
+        let Open { vm, cluster, cost, call, .. } = &mut self.open[open];
+        let (vm, cluster) = (*vm, *cluster);
+        let settings = self.config.cluster(cluster);
+        let ask = Ask { config: &self.config, settings: &settings, cost: *cost };
+        let asked = call.verdict() == Verdict::Asking;
+        self.vms[vm].balancer.settle(&self.proxy, call, ask);
+        self.look(vm);
+        if asked {
+            let open_call = self.open.swap_remove(open);
+            assert_ne!(open_call.verdict(), Verdict::Asking);
+            let pick = self.pick(vm, cluster, &open_call.call);
+            self.open.push(Open { pick, ..open_call });
+        }
     }
 
     /// The response of a call arrives from `endpoint`. `says_so`: where another than the pick was
     /// asked for, its headers tell.
     pub(crate) fn served(&mut self, open: usize, endpoint: &str, attempts: u64, says_so: bool) {
         let Open { vm, call, served, pick, .. } = &mut self.open[open];
+        if call.verdict() == Verdict::Asking {
+            // It has not left.
+            return;
+        }
         if says_so && pick.as_ref().is_some_and(|pick| pick != endpoint) {
             call.contradict();
         }
@@ -142,6 +206,9 @@ impl Rig {
     pub(crate) fn end_all(&mut self) {
         while let Some(last) = self.open.len().checked_sub(1) {
             self.end(last, Ending::Answered, None);
+        }
+        for (vm, _, visit) in self.visits.drain(..) {
+            self.vms[vm].balancer.leave(&self.proxy, visit, Departure::Served);
         }
     }
 
@@ -184,6 +251,7 @@ impl Rig {
             self.vms[vm].balancer.release(&self.proxy);
         }
         self.open.retain(|open| open.vm != vm);
+        self.visits.retain(|(at, _, _)| *at != vm);
         self.vms[vm] = self.vm();
     }
 

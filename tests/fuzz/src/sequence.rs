@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use leastload_core::balancer::{Ending, Verdict};
 use leastload_core::work::Work;
 
+use crate::news;
 use crate::rig::{Admin, Rig};
 use crate::take::Take;
 
-const CLUSTERS: &[&str] = &["c", "outbound|80||d"];
+pub(crate) const CLUSTERS: &[&str] = &["c", "outbound|80||d"];
 /// Endpoints of the proxy's world.
 const HOSTS: usize = 6;
 /// Most calls under way.
@@ -31,15 +32,22 @@ const CONFIGS: [&str; 4] = [
         "discovery":{"static":{"c":["10.0.0.0:80","10.0.0.3:80","10.0.0.5:80"]},"max_age":"2s"}}"#,
 ];
 
-/// Input: a byte for the VMs and one for the configuration, then steps of one to four bytes.
+/// Input: a byte for the VMs and one for the configuration, then steps of one to six bytes. From 128
+/// on it is a configuration with which servers are asked and report.
 pub fn sequence(data: &[u8]) {
     let mut take = Take(data);
     let vms = 1 + take.below(4);
-    let mut rig = Rig::new(vms, CONFIGS[take.below(CONFIGS.len())], CLUSTERS);
+    let config = take.byte();
+    let reports = config >= 128;
+    let configs = if reports { &news::CONFIGS } else { &CONFIGS };
+    let mut rig = Rig::new(vms, configs[usize::from(config) % configs.len()], CLUSTERS);
     let (mut steps, mut settlings) = (0, 0);
     while !take.is_empty() && steps < MOST_STEPS && settlings < MOST_SETTLINGS {
         steps += 1;
-        settlings += step(&mut rig, &mut take);
+        match take.below(if reports { 32 } else { 16 }) {
+            what @ 16.. => news::step(&mut rig, &mut take, what),
+            what => settlings += step(&mut rig, &mut take, what),
+        }
     }
     rig.ticks(SETTLED);
     everybody_agrees(&mut rig);
@@ -50,8 +58,8 @@ pub fn sequence(data: &[u8]) {
 }
 
 /// For how many settlings it counts.
-fn step(rig: &mut Rig, take: &mut Take<'_>) -> usize {
-    match take.below(16) {
+fn step(rig: &mut Rig, take: &mut Take<'_>, what: usize) -> usize {
+    match what {
         0..=4 if rig.open.len() < MOST_OPEN => {
             let (vm, cluster) = (take.below(rig.vms()), CLUSTERS[take.below(CLUSTERS.len())]);
             let cost = [Work::ONE, Work::from_milli(250), Work::from_milli(7_003), Work::ZERO];
@@ -105,7 +113,7 @@ fn step(rig: &mut Rig, take: &mut Take<'_>) -> usize {
     0
 }
 
-fn host(number: usize) -> String {
+pub(crate) fn host(number: usize) -> String {
     format!("10.0.0.{}:80", number % HOSTS)
 }
 
@@ -149,6 +157,10 @@ fn everybody_agrees(rig: &mut Rig) {
 
 /// What a VM sees wrongly.
 fn disagreement(rig: &mut Rig) -> Option<String> {
+    let told = news::disagreement(rig);
+    if told.is_some() {
+        return told;
+    }
     for cluster in CLUSTERS {
         let living: BTreeSet<String> = rig
             .roster(cluster)
@@ -192,6 +204,7 @@ fn bounded(rig: &Rig) {
         slots += rig.roster(cluster).entries.len();
     }
     assert!(slots <= CLUSTERS.len() * HOSTS, "{slots} slots");
+    slots += news::SERVERS.len();
     assert!(rig.proxy.gauges() <= 1 + 2 * slots);
     let (keys, bytes) = rig.proxy.stored();
     assert!(keys <= 128 && bytes <= 16_384, "{keys} keys, {bytes} bytes");

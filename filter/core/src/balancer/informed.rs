@@ -37,9 +37,11 @@ impl Balancer {
     ) {
         let now_us = self.now_us;
         let Some(cluster) = self.clusters.get_mut(id.index()) else { return };
-        let mut own = self.ledger.outstanding(proxy, cluster.book, slot);
-        own -= carried;
+        let book = cluster.book;
         if let Some(endpoint) = cluster.endpoint_mut(slot) {
+            // Of a slot that nobody has a gauge would stay for ever.
+            let mut own = self.ledger.outstanding(proxy, book, slot);
+            own -= carried;
             endpoint.view.hear(load, requests(own), now_us);
             endpoint.experience.reported();
             if !carried.is_zero() {

@@ -123,6 +123,16 @@ fn a_released_place_is_taken_by_the_next() {
 }
 
 #[test]
+fn what_is_counted_without_a_record_is_counted_once() {
+    let (proxy, vms) = (Memory::default(), vms(2));
+    vms[0].borrow_mut().up(&proxy, 0);
+    quiet(&vms, &proxy, 4);
+    vms[1].borrow_mut().ledger.up(&proxy, 0, 0, Work::ONE);
+    quiet(&vms, &proxy, 100);
+    assert_eq!(vms[0].borrow_mut().ledger.outstanding(&proxy, 0, 0).milli(), 2_000);
+}
+
+#[test]
 fn reads_never_fall_below_what_a_vm_has_itself() {
     let (proxy, vms) = (Memory::default(), vms(2));
     let mut vm = vms[0].borrow_mut();
