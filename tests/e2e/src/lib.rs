@@ -7,6 +7,7 @@
 //! | [`lab`] | how do I start servers, an Envoy with the filter, and clients of every worker? |
 //! | [`held`] | how do I keep a call under way until I say how it ends? |
 //! | [`counts`] | what does the filter say is outstanding, and what did it decide? |
+//! | [`python`] | how do I start a client or a server that is not ours? |
 //! | [`raw`] | how do I send what a gRPC client does not? |
 //! | [`shipped`] | how do I start a configuration of `envoy/` as it is? |
 //! | [`wait`] | how do I wait for a condition? |
@@ -20,6 +21,7 @@
 pub mod counts;
 pub mod held;
 pub mod lab;
+pub mod python;
 pub mod raw;
 pub mod shipped;
 pub mod traffic;

@@ -5,7 +5,7 @@ use std::{
     fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use leastload_fleet::envoy::{Envoy, Options};
@@ -56,6 +56,11 @@ impl Certificates {
             write(&format!("{name}.key"), &key.serialize_pem());
         }
         Self(folder)
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        self.0.path()
     }
 
     /// An upstream `transport_socket` of a client: with a certificate of its own, or without.

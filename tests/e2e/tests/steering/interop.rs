@@ -1,17 +1,11 @@
 //! A client and servers that are not ours: grpcio, with its own HTTP/2.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{ChildStdout, Command, Stdio},
-};
+use std::net::SocketAddr;
 
-use leastload_e2e::counts::Counts;
+use leastload_e2e::{counts::Counts, python::Python};
 use leastload_fleet::{
     config::{Cluster, OVERRIDE_HEADER},
     envoy::{Envoy, Options},
-    process::Process,
 };
 use serde_json::{Value, json};
 
@@ -19,53 +13,19 @@ use crate::lab::{
     MECHANISMS, Shares, configured, eventually, main_listener, nothing_is_outstanding, proxy,
 };
 
-/// A Python with grpcio, made where it is missing.
-fn python() -> PathBuf {
-    let setup = leastload_modules::root().join("tests/e2e/interop/setup.sh");
-    let done = Command::new(setup).stdin(Stdio::null()).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap().trim().into()
+fn server() -> (Python, SocketAddr) {
+    let mut server = Python::start("greeter.py", &["serve"]);
+    let address = server.line().trim().parse().unwrap();
+    (server, address)
 }
 
-/// A process of `interop/greeter.py`: it ends when it is dropped, or its input is.
-struct Python {
-    process: Process,
-    output: BufReader<ChildStdout>,
-}
+/// The client of `greeter.py`.
+struct Caller(Python);
 
-impl Python {
-    fn start(python: &Path, arguments: &[&str]) -> Self {
-        let script =
-            leastload_modules::root().join("tests/e2e/interop/greeter.py").display().to_string();
-        // Without caches of compiled code in the checkout.
-        let mut all = vec!["-B".to_owned(), script];
-        all.extend(arguments.iter().map(ToString::to_string));
-        let mut process = Process::spawn(python, &all, |command| {
-            command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        })
-        .unwrap();
-        let output = BufReader::new(process.streams().stdout.take().unwrap());
-        Self { process, output }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "greeter.py ended: see its errors above");
-        line
-    }
-
-    fn server(python: &Path) -> (Self, SocketAddr) {
-        let mut server = Self::start(python, &["serve"]);
-        let address = server.line().trim().parse().unwrap();
-        (server, address)
-    }
-
-    /// What the client answers to a command.
+impl Caller {
+    /// What it answers to a command.
     fn ask(&mut self, command: &Value) -> (String, Vec<String>) {
-        let input = self.process.streams().stdin.as_mut().unwrap();
-        writeln!(input, "{command}").unwrap();
-        let answer: Value = serde_json::from_str(&self.line()).unwrap();
+        let answer = self.0.ask(command);
         let code = answer["code"].as_str().unwrap().to_owned();
         let answers = answer["answers"].as_array().unwrap();
         (code, answers.iter().map(|text| text.as_str().unwrap().to_owned()).collect())
@@ -78,14 +38,13 @@ impl Python {
 
 #[tokio::test]
 async fn grpcio_clients_and_servers_are_balanced_and_every_ending_is_counted() {
-    let python = python();
-    let (_servers, addresses): (Vec<_>, Vec<_>) = (0..3).map(|_| Python::server(&python)).unzip();
+    let (_servers, addresses): (Vec<_>, Vec<_>) = (0..3).map(|_| server()).unzip();
     for (mechanism, name) in MECHANISMS {
         let cluster = Cluster::new("greeter", addresses.clone());
         let config = proxy([main_listener(configured(name, json!({})))], [cluster]);
         let envoy = Envoy::start(&config.mechanism(mechanism), &Options::default()).await.unwrap();
         let target = envoy.listener("main").unwrap().to_string();
-        let mut client = Python::start(&python, &["call", &target]);
+        let mut client = Caller(Python::start("greeter.py", &["call", &target]));
         steered(&envoy, &mut client).await;
 
         // Every kind of call, answered by a server of the cluster.
@@ -134,7 +93,7 @@ async fn grpcio_clients_and_servers_are_balanced_and_every_ending_is_counted() {
 }
 
 /// Waits until a round of calls is steered without exception.
-async fn steered(envoy: &Envoy, client: &mut Python) {
+async fn steered(envoy: &Envoy, client: &mut Caller) {
     eventually("every worker steers", async || {
         let before = Counts::read(envoy).await.picks("override");
         for _ in 0..8 {
