@@ -106,7 +106,7 @@ impl<'a> Simulation<'a> {
         seed: u64,
         trace: Option<&'a mut (dyn Write + 'a)>,
     ) -> Self {
-        let fleet = Fleet::new(scenario);
+        let mut fleet = Fleet::new(scenario);
         let count = scenario.proxies.count;
         let fallback = Rule::fallback();
         let proxies: Vec<Proxy> = (0..count)
@@ -123,10 +123,13 @@ impl<'a> Simulation<'a> {
             |all, needs| Needs {
                 stamps: all.stamps || needs.stamps,
                 latency_at_rif: all.latency_at_rif || needs.latency_at_rif,
-                twin: all.twin || needs.twin,
+                twin: all.twin.or(needs.twin),
             },
         );
         let servers = fleet.hosts.len();
+        for twin in fleet.hosts.iter_mut().filter_map(|host| host.twin.as_mut()) {
+            twin.tuning = needs.twin.unwrap_or_default();
+        }
         Self {
             scenario,
             now: 0,

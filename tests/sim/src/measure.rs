@@ -1,14 +1,16 @@
 //! What is measured in a run. Nothing here grows with its length.
 
 mod output;
+mod shares;
 mod waves;
 
-pub use output::{Errors, Figures, InFlight, Joined, Latency, Line, ProbeFigures, Streams};
+pub use output::{Errors, Figures, InFlight, Joined, Latency, Line, ProbeFigures, Share, Streams};
 
 use hdrhistogram::Histogram;
 
 use crate::scenario::Scenario;
 use crate::span::SECOND;
+use shares::Shares;
 use waves::Waves;
 
 pub(crate) use output::round;
@@ -37,6 +39,7 @@ pub(crate) struct Meter {
     pub(crate) attempts: u64,
     pub(crate) picks: u64,
     pub(crate) probes: u64,
+    shares: Shares,
     little: Little,
     waves: Waves,
     /// Over samples with anything in flight, and how many these were: the largest at a server by
@@ -88,6 +91,7 @@ impl Meter {
             attempts: 0,
             picks: 0,
             probes: 0,
+            shares: Shares::new(scenario),
             little: Little::default(),
             waves: Waves::new(servers),
             unevenness: 0.0,
@@ -123,6 +127,13 @@ impl Meter {
             self.streams += 1;
         } else if fate == Fate::Answered {
             record(&mut self.latency, now - arrived);
+        }
+    }
+
+    /// An attempt leaves for a server, of a request that arrived at `arrived`.
+    pub(crate) fn sent(&mut self, arrived: u64, server: usize) {
+        if self.is_on(arrived) {
+            self.shares.sent(server);
         }
     }
 

@@ -29,6 +29,7 @@ pub use weighted_round_robin::WeightedRoundRobinConfig;
 
 use fastrand::Rng;
 use leastload_core::load::Load;
+use leastload_core::twin::TwinTuning;
 
 /// A server, by its number.
 pub type ServerId = u32;
@@ -36,14 +37,14 @@ pub type ServerId = u32;
 pub type RequestId = u32;
 
 /// What a policy needs the simulation to work out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Needs {
     /// Stamps on responses.
     pub stamps: bool,
     /// Servers estimate their latency at the present number of requests in flight (Prequal).
     pub latency_at_rif: bool,
-    /// Servers have leastload's own twin.
-    pub twin: bool,
+    /// Servers have leastload's own twin, which learns so fast.
+    pub twin: Option<TwinTuning>,
 }
 
 /// What a server with a twin says of itself, on a response or when it is probed.

@@ -59,7 +59,7 @@ impl Simulation<'_> {
             stamp.latency_ns = host.latency.estimate(host.in_flight, now);
         }
         let lie = host.lie as f32;
-        if self.needs.twin {
+        if self.needs.twin.is_some() {
             stamp.load = Some(twin.load(now, host.in_flight, probed, lie));
         }
         if lie.to_bits() != 1.0_f32.to_bits() {

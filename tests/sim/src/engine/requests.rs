@@ -153,9 +153,10 @@ impl Simulation<'_> {
         request.sent = now;
         request.server = server;
         request.stamp = None;
-        let attempt = request.id(id);
+        let (attempt, arrived) = (request.id(id), request.arrived);
         if server != CENTRAL {
             self.truth[server as usize].outstanding += 1;
+            self.meter.sent(arrived, server as usize);
             self.picked(server);
         }
         let at = now + self.delay();

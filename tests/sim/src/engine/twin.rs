@@ -23,6 +23,7 @@ pub(crate) struct Twin {
     work: (f64, f64),
     /// What leastload's own knows, and when it ticked last.
     core: CoreTwin,
+    pub(crate) tuning: TwinTuning,
     ticked: u64,
 }
 
@@ -67,7 +68,7 @@ impl Twin {
         let elapsed = now - self.ticked;
         if elapsed >= TICK {
             self.ticked = now;
-            self.core.tick((elapsed as f64 / 1e6) as f32, &TwinTuning::default());
+            self.core.tick((elapsed as f64 / 1e6) as f32, &self.tuning);
         }
     }
 

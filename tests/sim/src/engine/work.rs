@@ -189,7 +189,7 @@ impl Simulation<'_> {
         match self.request(job.of) {
             // A unary request.
             Some(&mut Request { server: at, in_flight, .. }) if job.counts && at == server => {
-                if needs.twin
+                if needs.twin.is_some()
                     && let Some(twin) = &mut self.fleet.hosts[server as usize].twin
                 {
                     twin.saw(now, in_flight, Some(now - job.due));

@@ -46,6 +46,9 @@ pub struct Figures {
     /// Streams, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<Streams>,
+    /// Who got the attempts, where there are servers of several kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
     /// What became of servers that joined while it was measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<Joined>,
@@ -124,6 +127,19 @@ pub struct Streams {
     pub messages: u64,
     /// How late they were.
     pub message_ms: Latency,
+}
+
+/// The attempts that servers of one kind got: those of a group with a twin, or without.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// The group's name.
+    pub group: String,
+    /// Whether they have a twin.
+    pub twin: bool,
+    /// How many servers these are.
+    pub servers: u32,
+    /// Their part of all attempts, 0 to 1.
+    pub sent: f64,
 }
 
 /// A server that joined.
@@ -206,6 +222,7 @@ pub(super) fn figures(meter: &Meter, work: &[(f64, f64)], joined: Vec<Joined>) -
             messages: meter.message.len(),
             message_ms: latency(&meter.message),
         }),
+        shares: meter.shares.summary(),
         joined,
         depths: meter.depths.clone(),
     }

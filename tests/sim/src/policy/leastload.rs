@@ -10,6 +10,7 @@ use std::mem;
 use leastload_core::balancer::{Ask as CoreAsk, Balancer, Call, ClusterId, Ending, Verdict};
 use leastload_core::config::{ClusterSettings, Config, Mechanism};
 use leastload_core::memory::Memory;
+use leastload_core::twin::TwinTuning;
 use leastload_core::work::Work;
 use serde_json::{Value, json};
 
@@ -53,6 +54,8 @@ impl LeastloadConfig {
             costs: paths.collect(),
             period: (config.discovery.interval_ms / 4).clamp(25, 250) * MS,
             answers: scenario.membership.source == Source::Admin,
+            // The scenario was checked.
+            twin: self.twin(&config).unwrap_or_default(),
             config,
             proxy: Memory::default(),
             vms: (0..vms)
@@ -124,6 +127,8 @@ pub(crate) struct Leastload {
     /// Whether the admin interface does.
     answers: bool,
     proxy: Memory,
+    /// How the twins learn that the servers have.
+    twin: TwinTuning,
     /// By worker; the last is the main thread's.
     vms: Vec<Vm>,
     envoy: LeastRequest,
@@ -322,7 +327,7 @@ impl Policy for Leastload {
     }
 
     fn needs(&self) -> Needs {
-        Needs { stamps: true, twin: true, ..Needs::default() }
+        Needs { stamps: true, twin: Some(self.twin), ..Needs::default() }
     }
 
     #[allow(clippy::cast_possible_truncation)]

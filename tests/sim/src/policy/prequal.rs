@@ -88,7 +88,7 @@ impl Latency {
             // Without stamps servers do not keep their times of service.
             stamps: matches!(self, Self::Model { .. }),
             latency_at_rif: self == Self::AtRif,
-            twin: false,
+            twin: None,
         }
     }
 

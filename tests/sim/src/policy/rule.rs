@@ -163,6 +163,8 @@ mod tests {
                 r#"{"fresh_answers": {"score": {"wait": {"service_weight": 2}}}}"#,
                 "score.wait.service_weight",
             ),
+            (r#"{"leastload": {"tuning": {"fade": 1, "haste": 1}}}"#, "tuning.haste"),
+            (r#"{"leastload": {"twin": {"prior": 1, "budget": 1}}}"#, "twin.budget"),
             (r#"{"c3": {"weight": 0}}"#, "weight"),
             (r#"{"prequal": {"pool": 1}}"#, "pool"),
             (r#"{"prequal": {"piggyback": true}}"#, "piggyback"),

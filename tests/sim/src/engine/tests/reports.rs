@@ -127,3 +127,18 @@ fn proxies_without_the_filter_do_not_run_the_policy() {
     assert!((probes(50) / all - 0.5).abs() < 0.05, "{}", probes(50));
     assert!((probes(25) / all - 0.25).abs() < 0.05, "{}", probes(25));
 }
+
+#[test]
+fn shares_are_told_by_group_and_twin() {
+    let groups = json!([{"name": "a", "count": 4}, {"name": "b", "count": 1}]);
+    let (_, figures) = recorded(json!({"servers": groups, "reports": {"twin_percent": 50}}));
+    // Everybody in turn: of a, half have a twin; of b's one server, none.
+    let told: Vec<_> = figures.shares.iter().map(|s| (&s.group[..], s.twin, s.servers)).collect();
+    assert_eq!(told, [("a", false, 2), ("a", true, 2), ("b", false, 1)]);
+    for (share, fair) in figures.shares.iter().zip([0.4, 0.4, 0.2]) {
+        assert!((share.sent - fair).abs() < 0.002, "{share:?}");
+    }
+    // One kind is no comparison.
+    let (_, figures) = recorded(json!({}));
+    assert_eq!(figures.shares, []);
+}
