@@ -24,6 +24,10 @@ pub struct TwinTuning {
     pub shape_half_ms: f32,
     /// Half-life of what the scale of late is learned from, in ms.
     pub scale_half_ms: f32,
+    /// But it takes at least so many requests.
+    pub scale_requests: f32,
+    /// The same for the shape.
+    pub shape_requests: f32,
     /// Probes a second that it wants.
     pub budget: f32,
     /// How slowly the number of slots changes, in squared service times for a factor of e.
@@ -35,9 +39,11 @@ pub struct TwinTuning {
 impl Default for TwinTuning {
     fn default() -> Self {
         Self {
-            prior: 8.0,
+            prior: 16.0,
             shape_half_ms: 10_000.0,
             scale_half_ms: 500.0,
+            scale_requests: 30.0,
+            shape_requests: 900.0,
             budget: 200.0,
             inertia: 5.0,
             hope_half_ms: 4_000.0,
@@ -114,7 +120,9 @@ impl Twin {
     /// Time passes: about four times a second. Where none did, counts are dropped whose time is not
     /// known.
     pub fn tick(&mut self, elapsed_ms: f32, tuning: &TwinTuning) {
-        self.model.refit(elapsed_ms, tuning);
+        let late = self.counts.ended > 0;
+        let rate = self.rates.ended.max(if late { 1.0 } else { 0.0 });
+        self.model.refit(elapsed_ms, rate, tuning);
         let counts = core::mem::take(&mut self.counts);
         // Not a number is not above 0.
         if elapsed_ms > 0.0 {

@@ -14,6 +14,10 @@ use crate::load::LONGEST_SERVICE_US;
 pub(super) const MOST_SLOTS: f32 = 65_536.0;
 /// Classes of requests in flight: 0 to 15 each its own, then four to each doubling, up to 2^16.
 const CLASSES: usize = 64;
+/// Longest half-life of anything learned.
+const LONGEST_HALF_MS: f32 = 20_000.0;
+/// With fewer requests a second, nothing shows whether a server has become faster.
+const QUIET_RATE: f32 = 0.7;
 /// Hope never goes below this.
 const LEAST_HOPE: f32 = 0.25;
 /// What one request makes of hope.
@@ -101,8 +105,9 @@ impl Model {
         }
     }
 
-    /// Brings the fit up to date and lets `elapsed_ms` fade the past. Some microseconds of work.
-    pub fn refit(&mut self, elapsed_ms: f32, tuning: &super::TwinTuning) {
+    /// Brings the fit up to date and lets `elapsed_ms` fade the past. `rate`: requests a second, of
+    /// late. Some microseconds of work.
+    pub fn refit(&mut self, elapsed_ms: f32, rate: f32, tuning: &super::TwinTuning) {
         if let Some(slots) = self.slots(tuning.inertia) {
             let service_us = self.scale(slots).unwrap_or(1.0).max(1.0);
             let (weight, service) = self.recent;
@@ -111,11 +116,15 @@ impl Model {
             self.fit = Some(Fit { service_us, slots }.within_bounds());
         }
         let elapsed_ms = within(elapsed_ms, 0.0, f32::MAX);
-        if self.recent.0 < 1.0 {
+        if rate < QUIET_RATE {
             let hope = self.hope * 0.5_f32.powf(elapsed_ms / tuning.hope_half_ms);
             self.hope = hope.max(LEAST_HOPE);
         }
-        let keep = 0.5_f32.powf(elapsed_ms / tuning.shape_half_ms);
+        // Slow services show what they are as seldom as they answer.
+        let half_ms = |least_ms: f32, requests: f32| {
+            (requests * 1_000.0 / rate.max(QUIET_RATE)).clamp(least_ms, LONGEST_HALF_MS)
+        };
+        let keep = 0.5_f32.powf(elapsed_ms / half_ms(tuning.shape_half_ms, tuning.shape_requests));
         for class in &mut self.classes {
             class.weight *= keep;
             class.with_it *= keep;
@@ -124,7 +133,7 @@ impl Model {
                 *class = Class::default();
             }
         }
-        let keep = 0.5_f32.powf(elapsed_ms / tuning.scale_half_ms);
+        let keep = 0.5_f32.powf(elapsed_ms / half_ms(tuning.scale_half_ms, tuning.scale_requests));
         self.recent = (self.recent.0 * keep, self.recent.1 * keep);
         if self.recent.0 < LEAST_WEIGHT {
             self.recent = (0.0, 0.0);
