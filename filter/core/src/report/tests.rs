@@ -1,5 +1,6 @@
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 use crate::test;
@@ -313,6 +314,36 @@ fn any_number() -> impl Strategy<Value = f64> {
     prop_oneof![any::<f64>(), 0.0..10.0f64, Just(f64::NAN), Just(f64::INFINITY), Just(-0.0)]
 }
 
+/// Whether a message is read as `prost` does it. A group, which no report has, is refused here.
+fn same_as_the_library(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let mut values = [None; 3];
+    let mut reading = Reading { names: &WANTED, values: &mut values, ..Reading::default() };
+    let read = protobuf::read(&mut reading, bytes).is_ok();
+    let Reading { figures, more, .. } = reading;
+    match OrcaLoadReport::decode(bytes) {
+        Ok(message) if read => {
+            let mut wanted = [None; 3];
+            let mut theirs = Reading { names: &WANTED, values: &mut wanted, ..Reading::default() };
+            message.figures().iter().for_each(|(name, value)| theirs.figure(name, Some(*value)));
+            for (map, metrics) in message.maps() {
+                for metric in metrics {
+                    theirs.metric(map, &metric.name, Some(metric.value));
+                }
+            }
+            let theirs = (theirs.figures, theirs.more);
+            prop_assert_eq!(((figures, more), values), (theirs, wanted));
+        }
+        Ok(_) => prop_assert!(has_group(bytes), "refused: {bytes:?}"),
+        Err(_) => prop_assert!(!read, "taken: {bytes:?}"),
+    }
+    Ok(())
+}
+
+/// Whether a byte may be the key of a group's begin or end.
+fn has_group(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte & 7, 3 | 4))
+}
+
 fn any_metrics() -> impl Strategy<Value = Vec<Metric>> {
     let name = prop_oneof![Just("rif"), Just("disk"), Just("bytes"), Just(""), Just("ü")];
     prop::collection::vec((name, any_number()).prop_map(|(name, value)| metric(name, value)), 0..6)
@@ -337,6 +368,41 @@ proptest! {
             cpu_utilization, mem_utilization, request_cost, utilization, rps_fractional, eps,
             named_metrics, application_utilization,
         }));
+    }
+
+    #[test]
+    fn the_binary_form_is_that_of_the_library(
+        figures in prop::array::uniform5(any_number()),
+        maps in prop::array::uniform3(any_metrics()),
+        unknown in prop::collection::vec((10_u32..9_999, any::<u64>(), any::<bool>()), 0..3),
+        cut in any::<prop::sample::Index>(),
+        flip in any::<(prop::sample::Index, u8)>(),
+    ) {
+        let [cpu_utilization, mem_utilization, application_utilization, rps_fractional, eps] = figures;
+        let [named_metrics, utilization, request_cost] = maps;
+        let message = OrcaLoadReport {
+            cpu_utilization, mem_utilization, request_cost, utilization, rps_fractional, eps,
+            named_metrics, application_utilization,
+        };
+        let written = protobuf::write(&message, core::iter::empty());
+        prop_assert_eq!(&written, &message.encode_to_vec());
+
+        // Read as the library reads it, whatever else is there, or missing, or wrong.
+        let mut bytes = written;
+        for (tag, value, fixed) in unknown {
+            if fixed {
+                prost::encoding::fixed64::encode(tag, &value, &mut bytes);
+            } else {
+                prost::encoding::uint64::encode(tag, &value, &mut bytes);
+            }
+        }
+        same_as_the_library(&bytes)?;
+        if !bytes.is_empty() {
+            same_as_the_library(&bytes[..cut.index(bytes.len())])?;
+            let at = flip.0.index(bytes.len());
+            bytes[at] ^= flip.1;
+            same_as_the_library(&bytes)?;
+        }
     }
 
     #[test]

@@ -3,10 +3,9 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
-use prost::Message as _;
 
 use super::wire::{Metric, OrcaLoadReport};
-use super::{MOST_AMOUNT, MOST_BYTES, Reading};
+use super::{MOST_AMOUNT, MOST_BYTES, Reading, protobuf};
 use crate::config::Format;
 use crate::load::Load;
 
@@ -74,17 +73,14 @@ impl Stamp {
             load.draining.then_some(1.0),
             Some(load.asks.max(0.0)).filter(|asks| *asks < 1.0),
         ];
-        for (name, value) in OURS.iter().zip(values) {
-            if let Some(value) = value {
-                let value = rounded(value);
-                report.named_metrics.push(Metric { name: (*name).to_owned(), value });
-            }
+        let ours = OURS.into_iter().zip(values);
+        let ours = ours.filter_map(|(name, value)| Some((name, rounded(value?))));
+        if format == Format::Bin {
+            return BASE64_STANDARD_NO_PAD.encode(protobuf::write(&report, ours));
         }
-        match format {
-            Format::Bin => BASE64_STANDARD_NO_PAD.encode(report.encode_to_vec()),
-            Format::Text => print(&report, false),
-            Format::Json => print(&report, true),
-        }
+        let ours = ours.map(|(name, value)| Metric { name: name.to_owned(), value });
+        report.named_metrics.extend(ours);
+        print(&report, format == Format::Json)
     }
 }
 
@@ -100,7 +96,7 @@ pub fn without_ours(theirs: &[u8], binary: bool) -> Option<String> {
     if !binary && (text || json) {
         return Some(print(&report, json));
     }
-    let encoded = BASE64_STANDARD_NO_PAD.encode(report.encode_to_vec());
+    let encoded = BASE64_STANDARD_NO_PAD.encode(protobuf::write(&report, core::iter::empty()));
     Some(if binary { encoded } else { format!("BIN {encoded}") })
 }
 

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 use crate::report::{Figures, MOST_METRICS, Report};
