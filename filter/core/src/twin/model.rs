@@ -122,7 +122,8 @@ impl Model {
         }
         // Slow services show what they are as seldom as they answer.
         let half_ms = |least_ms: f32, requests: f32| {
-            (requests * 1_000.0 / rate.max(QUIET_RATE)).clamp(least_ms, LONGEST_HALF_MS)
+            // `clamp` would bring along how to print its bounds: 20 kB of module.
+            (requests * 1_000.0 / rate.max(QUIET_RATE)).max(least_ms).min(LONGEST_HALF_MS)
         };
         let keep = 0.5_f32.powf(elapsed_ms / half_ms(tuning.shape_half_ms, tuning.shape_requests));
         for class in &mut self.classes {
