@@ -159,10 +159,13 @@ impl View {
 
     /// So many requests of others may have come or gone unseen.
     pub fn doubt(&self, now_us: u64, usual: &Usual) -> f32 {
+        /// Who was never seen busy may have become so: after fifty times of service it is asked.
+        const CREEP: f32 = 0.01;
         if !self.is_known(now_us) {
             return usual.others;
         }
-        self.usual.max(self.others) * self.age(now_us, self.speed(usual).0).min(1.0)
+        let age = self.age(now_us, self.speed(usual).0);
+        self.usual.max(self.others) * age.min(1.0) + CREEP * age
     }
 
     /// Time of service in microseconds, and slots.

@@ -120,7 +120,12 @@ impl Outbound {
         let prober = Prober::new(vm, &self.plugin, &self.route);
         for (slot, endpoint) in &asked {
             match prober.ask(*slot, endpoint) {
-                Some(question) => self.questions.push(question),
+                Some(question) => {
+                    if question.path == Path::Untargeted {
+                        call.asks_anybody();
+                    }
+                    self.questions.push(question);
+                }
                 None => {
                     vm.balancer.borrow_mut().answered(&mut call, *slot, false);
                 }

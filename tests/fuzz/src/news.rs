@@ -26,10 +26,6 @@ pub(crate) const CONFIGS: [&str; 4] = [
 
 /// One of the steps from 16 on.
 pub(crate) fn step(rig: &mut Rig, take: &mut Take<'_>, what: usize) {
-    if what >= 25 {
-        // One that knows a server as the coordinator alone would count there without a record.
-        (0..rig.vms()).for_each(|vm| rig.begin(vm));
-    }
     match what {
         16..=18 if !rig.open.is_empty() => answer(rig, take),
         19 if !rig.open.is_empty() => {

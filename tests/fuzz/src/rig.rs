@@ -74,12 +74,6 @@ impl Rig {
         rig
     }
 
-    /// The VM serves requests: it has a record.
-    pub(crate) fn begin(&mut self, vm: usize) {
-        let settings = self.config.cluster(self.clusters[0]);
-        self.vms[vm].balancer.cluster(&self.proxy, self.clusters[0], &settings);
-    }
-
     pub(crate) fn vms(&self) -> usize {
         self.vms.len()
     }

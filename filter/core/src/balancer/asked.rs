@@ -10,6 +10,8 @@ pub(super) struct Asked {
     count: usize,
     /// Which of them are awaited still, a bit for each.
     awaited: u8,
+    /// Whoever got the questions: these slots are not to blame for silence.
+    pub(super) anybody: bool,
 }
 
 impl Asked {

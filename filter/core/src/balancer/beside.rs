@@ -86,11 +86,12 @@ impl Beside {
 impl Balancer {
     /// The server behind the inbound cluster of that name. `None` where too many clusters are in use.
     pub fn twin(&mut self, proxy: &dyn Proxy, name: &str) -> Option<TwinId> {
+        // Also where this VM, as coordinator, knows the server already: it is about to count.
+        self.begin(proxy);
         let is_it = |server: &Beside| server.name.strip_prefix(PREFIX) == Some(name);
         if let Some(index) = self.twins.iter().position(is_it) {
             return u32::try_from(index).ok().map(TwinId);
         }
-        self.begin(proxy);
         let name = format!("{PREFIX}{name}");
         self.enlist(proxy, &name)?;
         let book = self.ledger.open(&name);

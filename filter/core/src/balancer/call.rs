@@ -134,7 +134,8 @@ impl Ask<'_> {
 
     /// Whether it may ask before it is decided.
     pub(super) fn may_ask(self) -> bool {
-        self.settings.probe_mode != ProbeMode::Off
+        // In shadow mode nobody may notice, by waiting neither.
+        self.settings.probe_mode != ProbeMode::Off && !self.config.rollout.shadow
     }
 }
 
@@ -176,6 +177,11 @@ impl Call {
     /// Why it was steered or left to Envoy.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// The proxy chose whom its questions went to.
+    pub fn asks_anybody(&mut self) {
+        self.asked.anybody = true;
     }
 
     /// What of the proxy's count in `slot` is this call.

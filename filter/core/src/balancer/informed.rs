@@ -97,7 +97,7 @@ impl Balancer {
         if call.verdict != Verdict::Asking {
             return;
         }
-        for slot in call.asked.unanswered() {
+        for slot in call.asked.unanswered().filter(|_| !call.asked.anybody) {
             if let Some(endpoint) = self.endpoint(call.cluster, slot) {
                 endpoint.view.missed();
             }

@@ -79,11 +79,12 @@ fn of_what_is_reported_this_proxys_own_is_taken_off() {
 fn the_older_the_news_the_greater_the_doubt() {
     let view = heard(&load(4.0), 0.0);
     let doubts = [0, 1_000, 5_000, 10_000, 1_000_000].map(|us| doubt(&view, us));
-    for (doubt, expected) in doubts.into_iter().zip([0.0, 0.4, 2.0, 4.0, 4.0]) {
+    for (doubt, expected) in doubts.into_iter().zip([0.0, 0.401, 2.005, 4.01, 5.0]) {
         assert!(near(doubt, expected), "{doubts:?}");
     }
-    // Where nobody else sends, nothing goes unseen.
-    assert_eq!(doubt(&heard(&load(4.0), 4.0), 9_000_000).to_bits(), 0);
+    // Where nobody else sent, hardly anything goes unseen, for fifty times of service.
+    assert!(doubt(&heard(&load(4.0), 4.0), 400_000) < 0.5);
+    assert!(doubt(&heard(&load(4.0), 4.0), 600_000) > 0.5);
     // Where others usually send, an empty server is no news for long.
     let mut busy = View::default();
     for _ in 0..50 {

@@ -314,3 +314,31 @@ fn where_no_answer_leaves_anybody_to_choose_own_counts_decide() {
         rig.end(0, call, Ending::Answered);
     }
 }
+
+#[test]
+fn in_shadow_mode_nobody_waits() {
+    let mut rig = stale(r#","rollout":{"mode":"shadow"}"#);
+    for _ in 0..20 {
+        let call = rig.start(0);
+        assert_eq!(call.verdict(), Verdict::Shadow);
+        rig.end(0, call, Ending::Answered);
+    }
+}
+
+#[test]
+fn where_the_proxy_chose_who_was_asked_silence_blames_nobody() {
+    let asked_later = |anybody: bool| {
+        let mut rig = stale(r#","probe":{"budget":100000}"#);
+        for _ in 0..100 {
+            let mut call = rig.start(0);
+            if anybody {
+                call.asks_anybody();
+            }
+            rig.settle(&mut call);
+            rig.end(0, call, Ending::Undecided);
+        }
+        rig.asking(50)
+    };
+    assert_eq!(asked_later(true), 50);
+    assert!(asked_later(false) < 40, "{}", asked_later(false));
+}
