@@ -59,6 +59,8 @@ impl LeastloadConfig {
                 "prior" => &mut tuning.prior,
                 "shape_half_ms" => &mut tuning.shape_half_ms,
                 "scale_half_ms" => &mut tuning.scale_half_ms,
+                "shape_requests" => &mut tuning.shape_requests,
+                "scale_requests" => &mut tuning.scale_requests,
                 "inertia" => &mut tuning.inertia,
                 "hope_half_ms" => &mut tuning.hope_half_ms,
                 _ => return Err(format!("twin.{name}: there is no such parameter")),
