@@ -161,7 +161,7 @@ fn nobody_is_asked_twice_nor_more_than_the_configuration_says() {
     for fanout in [1, 3, 8] {
         let mut rig = stale(&format!(r#","probe":{{"fanout":{fanout},"budget":100000}}"#));
         let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..100 {
+        for _ in 0..400 {
             rig.pass(1);
             let call = rig.start(0);
             let asked = rig.asked(&call);

@@ -1,6 +1,7 @@
 //! The estimate, load reports, probes, the edge.
 
 use super::*;
+use crate::test;
 
 const ALL: Estimate = Estimate { reports: true, speed: true, failures: true };
 
