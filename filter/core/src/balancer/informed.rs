@@ -1,7 +1,5 @@
 //! The choice by what servers report, and whether to ask them first.
 
-use core::cmp::Ordering;
-
 use super::asked::{Asked, MOST_ASKED};
 use super::cluster::Endpoint;
 use super::sights::{Sights, requests};
@@ -239,7 +237,8 @@ impl Balancer {
     }
 
     /// Where only some report, own counts decide between the two kinds: reports would favour one.
-    /// It is by the mean, for the least of all is always at one that nobody should use.
+    /// They do so by the mean, for the least of all is always at one that nobody should use.
+    #[expect(clippy::cast_precision_loss, reason = "a chance")]
     fn prefers_silent(&mut self, id: ClusterId, ask: Ask<'_>) -> bool {
         let Some(cluster) = self.clusters.get(id.index()) else { return false };
         if !cluster.reports.some_are_silent() {
@@ -267,11 +266,11 @@ impl Balancer {
         if silents == 0 || reporters == 0 {
             return reporters == 0;
         }
-        // Work for each of a kind's weight.
-        match silent.saturating_mul(reporters).cmp(&others.saturating_mul(silents)) {
-            Ordering::Equal => rng.u64(..silents + reporters) < silents,
-            order => order == Ordering::Less,
-        }
+        // In proportion to weight, less where work stands: a proxy with one request under way has it at
+        // one kind, and the next must not go to the other however small that is.
+        let chance = |weight: u64, work: u64| weight as f64 / (1_000 + work / weight) as f64;
+        let (silent, others) = (chance(silents, silent), chance(reporters, others));
+        rng.f64() * (silent + others) < silent
     }
 
     /// Brings up to date what is usual.
