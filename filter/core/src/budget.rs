@@ -1,13 +1,39 @@
 //! How many probes a proxy may send.
 
-/// Probes that one VM may still send: a bucket that fills with time.
-#[derive(Debug, Default)]
+/// Probes that one VM may still send: a bucket that fills with time, and which part of its requests
+/// may ask at all, by how many got their answers in time.
+#[derive(Debug)]
 pub struct Budget {
     left: f64,
     filled_us: u64,
+    share: f64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: 0.0, filled_us: 0, share: 1.0 }
+    }
 }
 
 impl Budget {
+    /// Whether a request may ask. Answers that come late are as dear as others, and where the proxy or
+    /// the servers are short of processors, asking makes that worse. `random`: from 0 to 1.
+    pub fn allows(&self, random: f64) -> bool {
+        random < self.share
+    }
+
+    /// A request has waited for answers; `in_time`: most came before its deadline. While three of four
+    /// requests see that, all may ask.
+    pub fn waited(&mut self, in_time: bool) {
+        /// Whoever never gets an answer asks with one request in so many.
+        const LEAST: f64 = 1.0 / 64.0;
+        self.share = if in_time {
+            (self.share * 1.1 + 0.01).min(1.0)
+        } else {
+            (self.share * 0.7).max(LEAST)
+        };
+    }
+
     /// Whether so many are left. `rate`: how many a second this VM may send.
     pub fn has(&mut self, count: usize, rate: f64, now_us: u64) -> bool {
         /// What may come in one burst, in seconds of the rate.

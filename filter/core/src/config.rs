@@ -107,9 +107,9 @@ impl Default for Config {
             rollout: Rollout { percent: 100.0, shadow: false },
             report: Reporting::default(),
             probe: Probing {
-                deadline_ms: 5,
+                deadline_ms: 10,
                 fanout: 3,
-                budget: 1_000,
+                budget: 100,
                 server_budget: 200,
                 cluster: None,
                 allow: Allow::default(),

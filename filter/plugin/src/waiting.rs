@@ -66,7 +66,8 @@ impl Waiting {
         cost: Work,
         call: Call,
     ) -> Rc<Self> {
-        let due_us = vm.now_us() + plugin.config.probe.deadline_ms * 1_000;
+        let longest_us = vm.balancer.borrow().longest_wait_us(route.id, &plugin.config);
+        let due_us = vm.now_us() + longest_us;
         let waiting = Rc::new(Self {
             context,
             due_us,

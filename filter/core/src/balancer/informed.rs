@@ -4,7 +4,7 @@ use super::asked::{Asked, MOST_ASKED};
 use super::cluster::Endpoint;
 use super::sights::{Sights, requests};
 use super::{Ask, Balancer, Call, ClusterId, Verdict};
-use crate::config::ProbeMode;
+use crate::config::{Config, ProbeMode};
 use crate::ledger::Counts;
 use crate::load::Load;
 use crate::pick::{self, Picks, Seat};
@@ -82,6 +82,17 @@ impl Balancer {
         self.clusters.get_mut(id.index())?.endpoint_mut(slot)
     }
 
+    /// The longest that a call to the cluster may wait for answers, in microseconds: what the
+    /// configuration says, and no more than a part of the usual time of service.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub fn longest_wait_us(&self, id: ClusterId, config: &Config) -> u64 {
+        /// Waiting for longer costs more than knowing can bring.
+        const PART: f32 = 0.25;
+        let most_us = config.probe.deadline_ms * 1_000;
+        let usual_us = self.clusters.get(id.index()).map_or(0.0, |c| c.reports.usual().service_us);
+        if usual_us > 0.0 { most_us.min(((usual_us * PART) as u64).max(1_000)) } else { most_us }
+    }
+
     /// The endpoints that a call asks whose verdict is [`Verdict::Asking`], with their slots.
     pub fn questions(&self, call: &Call) -> impl Iterator<Item = (u32, &str)> {
         let cluster = self.clusters.get(call.cluster.index());
@@ -95,6 +106,7 @@ impl Balancer {
         if call.verdict != Verdict::Asking {
             return;
         }
+        self.budget.waited(2 * call.asked.unanswered().count() < call.asked.slots().count());
         for slot in call.asked.unanswered().filter(|_| !call.asked.anybody) {
             if let Some(endpoint) = self.endpoint(call.cluster, slot) {
                 endpoint.view.missed();
@@ -144,6 +156,7 @@ impl Balancer {
             room.extend(recent.filter_map(|slot| cluster.seat(*slot)).filter(is_fresh));
         }
         let always = may_ask && ask.settings.probe_mode == ProbeMode::Always;
+        let fanout = ask.config.probe.fanout.min(MOST_ASKED);
         if !room.is_empty() && !always {
             let picks = pick::best(room, wanted, sights.salt, &mut counts, floor, work);
             let complete = room.len() == all.len();
@@ -151,12 +164,13 @@ impl Balancer {
                 let waits = waits(&counts, slot);
                 sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
             };
-            if asked || complete || picks.first().is_some_and(good) {
+            let enough = asked && room.len() >= fanout;
+            if enough || complete || picks.first().is_some_and(good) {
                 return Choice::Pick(picks);
             }
         }
-        let fanout = ask.config.probe.fanout.min(MOST_ASKED);
         let rate = f64::from(ask.config.probe.budget) / f64::from(self.presence.places().max(1));
+        let may_ask = always || may_ask && self.budget.allows(rng.f64());
         if may_ask && self.budget.has(fanout, rate, self.now_us) {
             // The best-looking of some drawn at random.
             let pool = &mut self.pool;
@@ -175,8 +189,8 @@ impl Balancer {
                 return Choice::Ask(asked);
             }
         }
-        // Nobody can be asked: the best of what is fresh and of some drawn at random, for what looks
-        // best of all that is stale would look best to every proxy.
+        // Nobody can be asked, or too few answered: the best of what is fresh and of some drawn at
+        // random, for what looks best of all that is stale would look best to every proxy.
         draw(all, tuning.stale_samples, rng, drawn, |seat, _| {
             if sights.allows(seat.slot) && !room.contains(seat) {
                 room.push(*seat);

@@ -23,17 +23,20 @@ struct Arguments {
     /// instead of all; :0.8 leaves the row out at higher loads.
     #[arg(long, value_delimiter = ',', default_value = Spec::ROWS)]
     rows: Vec<Pattern>,
-    /// Envoys; each call goes through any of them.
+    /// Proxies; each call goes through any of them.
     #[arg(long, default_value_t = 20)]
     proxies: usize,
+    /// Envoys, where proxies share them, each with connections and a module of its own; one for each
+    /// proxy if left out. Few use far less CPU time by call than many that wake up for each.
+    #[arg(long)]
+    proxy_processes: Option<usize>,
     /// Servers.
     #[arg(long, default_value_t = 20)]
     servers: usize,
     /// No Envoys before the servers, in no row: proxies reach the servers themselves.
     #[arg(long)]
     no_twins: bool,
-    /// Envoys before the servers, where servers share them; one for each server if left out. Few
-    /// use less CPU time by call than many that wake up for each.
+    /// Envoys before the servers, where servers share them; one for each server if left out.
     #[arg(long, conflicts_with = "no_twins")]
     twin_processes: Option<usize>,
     /// Plugin configuration of the proxies in leastload rows, merged over the defaults.
@@ -136,6 +139,7 @@ fn spec(arguments: &Arguments) -> Spec {
     Spec {
         patterns: arguments.rows.clone(),
         proxies: arguments.proxies,
+        proxy_processes: arguments.proxy_processes,
         servers: arguments.servers,
         twins: !arguments.no_twins,
         twin_processes: arguments.twin_processes,

@@ -59,8 +59,9 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
     let twins = twins::Twins::start(spec, servers.addresses()).await?;
     let proxies = Proxies::start(spec, &twins).await?;
     say(format!(
-        "{} Envoys, {} gRPC servers of {} slots{}; together they can do {:.0} calls a second of {}",
+        "{} proxies in {} Envoys, {} gRPC servers of {} slots{}; together they can do {:.0} calls a second of {}",
         spec.proxies,
+        spec.proxy_processes(),
         spec.servers,
         spec.slots,
         if spec.twins {

@@ -1,5 +1,6 @@
 //! The proxies: each has a listener and a cluster for every arm, so that all rows go through the
-//! same processes and differ in the arm alone.
+//! same processes and differ in the arm alone. Proxies that share a process share nothing that a
+//! balancer knows: clusters, connections and the module's VM are each proxy's own.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -41,7 +42,7 @@ impl Tally {
     }
 }
 
-/// The running Envoys; end on drop.
+/// The running proxies; end on drop. Proxy `n` is in the Envoy `n` modulo their number.
 #[derive(Debug)]
 pub struct Proxies(Vec<Envoy>);
 
@@ -51,8 +52,13 @@ impl Proxies {
     /// # Errors
     /// When one does not start.
     pub async fn start(spec: &Spec, twins: &twins::Twins) -> Result<Self> {
-        let config = Arc::new(config(spec, |arm| twins.addresses(spec, arm))?);
-        envoys::start(vec![config; spec.proxies], &spec.envoy).await.map(Self)
+        let processes = spec.proxy_processes();
+        let mut configs = Vec::with_capacity(processes);
+        for process in 0..processes {
+            let own = (process..spec.proxies).step_by(processes);
+            configs.push(Arc::new(config(spec, own, |arm| twins.addresses(spec, arm))?));
+        }
+        envoys::start(configs, &spec.envoy).await.map(Self)
     }
 
     /// Where the first `count` of them take calls for this arm.
@@ -60,10 +66,11 @@ impl Proxies {
     /// # Errors
     /// When the arm was not asked for at the start.
     pub fn uris(&self, arm: &Arm, count: usize) -> Result<Vec<String>> {
-        self.0.iter().take(count).map(|envoy| envoy.uri(&arm.key())).collect()
+        let envoys = self.0.iter().cycle().take(count).enumerate();
+        envoys.map(|(proxy, envoy)| envoy.uri(&of_proxy(arm, proxy))).collect()
     }
 
-    /// CPU time that the first `count` of them used so far.
+    /// CPU time that the Envoys of the first `count` of them used so far.
     ///
     /// # Errors
     /// When one has ended.
@@ -71,7 +78,7 @@ impl Proxies {
         envoys::cpu_time(self.0.get(..count).unwrap_or(&self.0))
     }
 
-    /// What the module counted in the first `count`.
+    /// What the module counted in the Envoys of the first `count`.
     ///
     /// # Errors
     /// When an admin interface does not answer.
@@ -87,25 +94,50 @@ impl Proxies {
     }
 }
 
-fn config(spec: &Spec, servers: impl Fn(&Arm) -> Result<Vec<SocketAddr>>) -> Result<EnvoyConfig> {
-    let arms = spec.arms();
-    let mut clusters = Vec::new();
-    for arm in &arms {
-        clusters.push(cluster(spec, arm, servers(arm)?));
-    }
-    if arms.iter().any(Arm::steers) {
-        let probes = Cluster::original_dst(PROBE_CLUSTER);
-        let extra = json!({"cleanup_interval": PROBE_CONNECTIONS});
-        clusters.push(envoys::without_limits(probes, &extra));
-    }
-    Ok(EnvoyConfig::new(arms.iter().map(|arm| listener(spec, arm)), clusters))
+/// Name of a listener and its cluster.
+fn of_proxy(arm: &Arm, proxy: usize) -> String {
+    format!("{}-{proxy}", arm.key())
 }
 
-fn listener(spec: &Spec, arm: &Arm) -> Listener {
-    envoys::listener(&arm.key()).with_http(|http| {
+/// The Envoy of these proxies.
+fn config(
+    spec: &Spec,
+    proxies: impl Iterator<Item = usize> + Clone,
+    servers: impl Fn(&Arm) -> Result<Vec<SocketAddr>>,
+) -> Result<EnvoyConfig> {
+    let arms = spec.arms();
+    let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
+    for arm in &arms {
+        let servers = servers(arm)?;
+        for proxy in proxies.clone() {
+            let name = of_proxy(arm, proxy);
+            listeners.push(listener(spec, arm, &name, proxy));
+            clusters.push(cluster(spec, arm, &name, servers.clone()));
+        }
+    }
+    if arms.iter().any(Arm::steers) {
+        for proxy in proxies {
+            let probes = Cluster::original_dst(&probe_cluster(proxy));
+            let extra = json!({"cleanup_interval": PROBE_CONNECTIONS});
+            clusters.push(envoys::without_limits(probes, &extra));
+        }
+    }
+    Ok(EnvoyConfig::new(listeners, clusters))
+}
+
+fn probe_cluster(proxy: usize) -> String {
+    format!("{PROBE_CLUSTER}-{proxy}")
+}
+
+fn listener(spec: &Spec, arm: &Arm, name: &str, proxy: usize) -> Listener {
+    envoys::listener(name).with_http(|http| {
         if arm.steers() {
-            let wasm = Wasm::new(&spec.module).configuration(spec.configuration(arm));
-            http.wasm = Some(Wasm { name: arm.key(), ..wasm });
+            let mut configuration = spec.configuration(arm);
+            if configuration["probe"]["cluster"] == PROBE_CLUSTER {
+                configuration["probe"]["cluster"] = json!(probe_cluster(proxy));
+            }
+            let wasm = Wasm::new(&spec.module).configuration(configuration);
+            http.wasm = Some(Wasm { name: name.into(), vm_id: name.into(), ..wasm });
             // In this listener alone, where EnvoyConfig::mechanism would put it into all.
             let mechanism = spec.mechanism(arm);
             http.filters_after.extend(mechanism.filter());
@@ -117,9 +149,9 @@ fn listener(spec: &Spec, arm: &Arm) -> Listener {
     })
 }
 
-fn cluster(spec: &Spec, arm: &Arm, servers: Vec<SocketAddr>) -> Cluster {
+fn cluster(spec: &Spec, arm: &Arm, name: &str, servers: Vec<SocketAddr>) -> Cluster {
     let lb_policy = if arm.policy == Policy::RoundRobin { "ROUND_ROBIN" } else { "LEAST_REQUEST" };
-    let cluster = Cluster::new(&arm.key(), servers).lb_policy(lb_policy);
+    let cluster = Cluster::new(name, servers).lb_policy(lb_policy);
     let extra = if arm.policy == Policy::FullScan {
         json!({"load_balancing_policy": full_scan()})
     } else if arm.steers() && spec.mechanism(arm) == Mechanism::OverrideHost {
@@ -165,11 +197,11 @@ mod tests {
     #[test]
     fn proxies_with_the_module_can_reach_any_server_to_ask() {
         let server = SocketAddr::from(([127, 0, 0, 1], 50_051));
-        let config = config(&Spec::default(), |_| Ok(vec![server])).unwrap();
+        let config = config(&Spec::default(), 0..1, |_| Ok(vec![server])).unwrap();
         let place = crate::config::Place { folder: "/".into(), admin: server };
         let bootstrap = config.render(&place);
         let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
-        let probes = clusters.iter().find(|cluster| cluster["name"] == PROBE_CLUSTER).unwrap();
+        let probes = clusters.iter().find(|cluster| cluster["name"] == "leastload_probe-0").unwrap();
         assert_eq!(probes["type"], "ORIGINAL_DST");
         assert_eq!(probes["original_dst_lb_config"]["use_http_header"], true);
         assert!(probes.get("load_assignment").is_none(), "{probes}");

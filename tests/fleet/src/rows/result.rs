@@ -20,7 +20,7 @@ pub const VERSION: u32 = 1;
 ///   "spec": {
 ///     "proxies": 20, "servers": 20, "slots": 4, "speeds": [1.0, 0.5, ..], "work": "exp:40ms",
 ///     "capacity": 1500.0, "measured_s": 12.0, "warm_up_s": 3.0, "rounds": 3, "seed": 1,
-///     "envoy": "1.40.0", "cores": 2, "twin_processes": 20,
+///     "envoy": "1.40.0", "cores": 2, "proxy_processes": 20, "twin_processes": 20,
 ///     "idle": {"proxies_busy": 0.01, "twins_busy": 0.005}
 ///   },
 ///   "rows": [
@@ -65,7 +65,7 @@ pub struct Outcome {
 /// How it was measured.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Settings {
-    /// Envoys, each with one worker.
+    /// Proxies.
     pub proxies: usize,
     /// Servers.
     pub servers: usize,
@@ -89,6 +89,9 @@ pub struct Settings {
     pub envoy: String,
     /// Cores of the machine.
     pub cores: usize,
+    /// Envoys, each with one worker, that the proxies are; 0 where that was not written down.
+    #[serde(default)]
+    pub proxy_processes: usize,
     /// Envoys before the servers; 0 where there are none.
     pub twin_processes: usize,
     /// What the Envoys use without calls.
@@ -207,6 +210,7 @@ impl Settings {
             seed: spec.seed,
             envoy: std::env::var("ENVOY").unwrap_or_else(|_| spec.envoy.clone()),
             cores: usage::cores(),
+            proxy_processes: spec.proxy_processes(),
             twin_processes: if spec.twins { spec.twin_processes() } else { 0 },
             idle,
         }

@@ -12,7 +12,8 @@ use crate::{
     server::ServiceTime,
 };
 
-/// The `ORIGINAL_DST` cluster of every proxy that has the module: what it may ask servers through.
+/// The `ORIGINAL_DST` cluster through which a proxy that has the module may ask servers; each proxy's
+/// own has its number after it.
 pub const PROBE_CLUSTER: &str = "leastload_probe";
 
 /// What the module in a proxy is told before `--config` and a variant say more.
@@ -30,14 +31,17 @@ fn twin_defaults() -> Value {
 pub struct Spec {
     /// What is measured at each of `loads`.
     pub patterns: Vec<Pattern>,
-    /// Envoys, 1 or more.
+    /// Proxies, 1 or more: listeners with clusters, connections and a module of their own.
     pub proxies: usize,
+    /// How many Envoys these are, where proxies share them: one process that is always at work uses
+    /// far less CPU time by call than many that wake up for each. None is one for each proxy.
+    pub proxy_processes: Option<usize>,
     /// Servers, 1 or more.
     pub servers: usize,
     /// Whether each server has an Envoy of its own before it, in every row.
     pub twins: bool,
-    /// How many these Envoys are, where servers share them: one process that is always at work uses
-    /// far less CPU time by call than many that wake up for each. None is one for each server.
+    /// How many these Envoys are, where servers share them, for the same reason. None is one for each
+    /// server.
     pub twin_processes: Option<usize>,
     /// Plugin configuration of the proxies in all leastload rows, merged over the defaults.
     pub config: Value,
@@ -100,6 +104,11 @@ impl Spec {
             }
         }
         arms
+    }
+
+    /// How many Envoys the proxies are.
+    pub fn proxy_processes(&self) -> usize {
+        self.proxy_processes.unwrap_or(self.proxies).clamp(1, self.proxies.max(1))
     }
 
     /// How many Envoys stand before the servers, where any do.
@@ -217,6 +226,7 @@ impl Default for Spec {
             proxies: 20,
             servers: 20,
             twins: true,
+            proxy_processes: None,
             twin_processes: None,
             config: Value::Null,
             twin_config: Value::Null,

@@ -295,7 +295,8 @@ impl Policy for Leastload {
                 env.probe(*server, token);
             }
         }
-        env.timer(env.now + self.config.probe.deadline_ms * MS, token);
+        let longest = vm.balancer.longest_wait_us(open.call.cluster(), &self.config) * US;
+        env.timer(env.now + longest, token);
         self.workers.insert(token, ask.worker);
         Pick::Wait
     }
