@@ -58,6 +58,21 @@ mod tests {
     use crate::test;
 
     #[test]
+    fn fewer_requests_ask_while_most_answers_are_late_and_all_again_when_they_are_not() {
+        let mut budget = Budget::default();
+        let mut after = |late: fn(u32) -> bool, waits: u32| {
+            (0..waits).for_each(|wait| budget.waited(!late(wait)));
+            [0.0, 0.016, 0.5, 0.999].map(|random| budget.allows(random))
+        };
+        assert_eq!(after(|wait| wait % 5 == 0, 500), [true; 4], "one in five is late");
+        assert_eq!(after(|_| true, 100), [true, false, false, false]);
+        assert_eq!(after(|_| false, 20), [true, true, true, false]);
+        assert_eq!(after(|_| false, 10), [true; 4]);
+        let [_, _, half, _] = after(|wait| wait % 2 == 0, 500);
+        assert!(!half, "every second one is late");
+    }
+
+    #[test]
     fn no_more_than_the_rate_is_sent_whatever_is_asked() {
         let mut budget = Budget::default();
         let sent = |budget: &mut Budget, from: u64, rate: f64| {

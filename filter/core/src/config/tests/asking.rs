@@ -14,9 +14,9 @@ fn by_default_twins_stamp_for_those_who_ask_and_quiet_proxies_probe() {
     assert_eq!(
         config.probe,
         Probing {
-            deadline_ms: 5,
+            deadline_ms: 10,
             fanout: 3,
-            budget: 1000,
+            budget: 100,
             server_budget: 200,
             cluster: None,
             allow: Allow::Mtls,
