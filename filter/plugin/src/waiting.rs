@@ -66,8 +66,8 @@ impl Waiting {
         cost: Work,
         call: Call,
     ) -> Rc<Self> {
-        let longest_us = vm.balancer.borrow().longest_wait_us(route.id, &plugin.config);
-        let due_us = vm.now_us() + longest_us;
+        let ask = Ask { config: &plugin.config, settings: &route.settings, cost };
+        let due_us = vm.now_us() + vm.balancer.borrow().longest_wait_us(route.id, ask);
         let waiting = Rc::new(Self {
             context,
             due_us,

@@ -118,7 +118,7 @@ fn it_waits_no_longer_than_its_deadline() {
     let proxy = asking();
     let (call, questions) = waiting(&proxy);
     tell(&questions[0], 0);
-    proxy.advance(MS * 4);
+    proxy.advance(MS * 9);
     assert!(call.is_paused());
     proxy.advance(MS * 2);
     assert!(!call.is_paused());
@@ -144,7 +144,7 @@ fn the_timer_is_as_it_was_when_nobody_waits() {
     assert!((19..=23).contains(&mine), "{mine} ticks in five seconds");
     let periods = trace.calls().filter(|call| call.call == HostCall::SetTickPeriod);
     let periods: Vec<String> = periods.map(|call| call.arguments.clone()).collect();
-    assert_eq!(periods.first().map(String::as_str), Some("5"), "{periods:?}");
+    assert_eq!(periods.first().map(String::as_str), Some("10"), "{periods:?}");
     assert_eq!(periods.last().map(String::as_str), Some("250"), "{periods:?}");
     assert!(periods.len() <= 4, "{periods:?}");
     call.respond(Response::ok());
@@ -189,7 +189,7 @@ fn its_client_may_leave_meanwhile() {
         assert_eq!(waits(&proxy, CLUSTER, "ended"), 1);
         assert_idle(&proxy);
         tell_all(&questions, 0);
-        proxy.advance(MS * 10);
+        proxy.advance(MS * 12);
         assert_eq!(waits(&proxy, CLUSTER, "deadline"), 0);
         assert_idle(&proxy);
     }
@@ -215,7 +215,7 @@ fn many_wait_and_each_goes_once() {
             _ => {}
         }
     }
-    proxy.advance(MS * 10);
+    proxy.advance(MS * 12);
     assert!(!waiting.iter().any(Call::is_paused));
     for call in &waiting {
         assert!(call.asked().is_some());
@@ -234,7 +234,7 @@ fn a_new_configuration_does_not_strand_it() {
         } else {
             assert!(proxy.configure(json!({"probe": {"mode": "off"}})));
         }
-        proxy.advance(MS * 6);
+        proxy.advance(MS * 11);
         assert!(!call.is_paused());
         call.respond(Response::ok());
         assert_idle(&proxy);

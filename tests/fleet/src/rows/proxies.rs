@@ -201,7 +201,8 @@ mod tests {
         let place = crate::config::Place { folder: "/".into(), admin: server };
         let bootstrap = config.render(&place);
         let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
-        let probes = clusters.iter().find(|cluster| cluster["name"] == "leastload_probe-0").unwrap();
+        let probes =
+            clusters.iter().find(|cluster| cluster["name"] == "leastload_probe-0").unwrap();
         assert_eq!(probes["type"], "ORIGINAL_DST");
         assert_eq!(probes["original_dst_lb_config"]["use_http_header"], true);
         assert!(probes.get("load_assignment").is_none(), "{probes}");

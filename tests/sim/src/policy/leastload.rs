@@ -295,7 +295,8 @@ impl Policy for Leastload {
                 env.probe(*server, token);
             }
         }
-        let longest = vm.balancer.longest_wait_us(open.call.cluster(), &self.config) * US;
+        let wish = CoreAsk { config: &self.config, settings: &self.settings, cost: open.cost };
+        let longest = vm.balancer.longest_wait_us(open.call.cluster(), wish) * US;
         env.timer(env.now + longest, token);
         self.workers.insert(token, ask.worker);
         Pick::Wait

@@ -170,8 +170,9 @@ fn nobody_waits_for_longer_than_a_quarter_of_a_service() {
         let load = Load { service_us: (ms > 0.0).then_some(ms * 1_000.0), ..busy(3.0) };
         rig.hear_all(&[load; 2]);
         rig.vms[0].survey();
-        let id = rig.id(0);
-        rig.vms[0].longest_wait_us(id, &rig.config)
+        let (id, settings) = (rig.id(0), rig.config.cluster(CLUSTER));
+        let ask = Ask { config: &rig.config, settings: &settings, cost: Work::ONE };
+        rig.vms[0].longest_wait_us(id, ask)
     };
     assert_eq!([200.0, 80.0, 40.0, 8.0].map(longest), [20_000, 20_000, 10_000, 2_000]);
     assert_eq!(longest(0.5), 1_000, "less than a timer can count is nothing");
