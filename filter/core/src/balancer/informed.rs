@@ -159,7 +159,6 @@ impl Balancer {
             room.extend(recent.filter_map(|slot| cluster.seat(*slot)).filter(is_fresh));
         }
         let always = may_ask && ask.settings.probe_mode == ProbeMode::Always;
-        let fanout = ask.config.probe.fanout.min(MOST_ASKED);
         if !room.is_empty() && !always {
             let picks = pick::best(room, wanted, sights.salt, &mut counts, floor, work);
             let complete = room.len() == all.len();
@@ -167,11 +166,11 @@ impl Balancer {
                 let waits = waits(&counts, slot);
                 sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
             };
-            let enough = asked && room.len() >= fanout;
-            if enough || complete || picks.first().is_some_and(good) {
+            if complete || picks.first().is_some_and(good) {
                 return Choice::Pick(picks);
             }
         }
+        let fanout = ask.config.probe.fanout.min(MOST_ASKED);
         let rate = f64::from(ask.config.probe.budget) / f64::from(self.presence.places().max(1));
         let may_ask = always || may_ask && self.budget.allows(rng.f64());
         if may_ask && self.budget.has(fanout, rate, self.now_us) {
@@ -192,8 +191,8 @@ impl Balancer {
                 return Choice::Ask(asked);
             }
         }
-        // Nobody can be asked, or too few answered: the best of what is fresh and of some drawn at
-        // random, for what looks best of all that is stale would look best to every proxy.
+        // The best of what is fresh and of some drawn at random, for what looks best of all that is
+        // stale would look best to every proxy.
         draw(all, tuning.stale_samples, rng, drawn, |seat, _| {
             if sights.allows(seat.slot) && !room.contains(seat) {
                 room.push(*seat);
