@@ -28,7 +28,7 @@ use crate::records::{Roster, Source, Standing};
 use crate::work::Work;
 
 pub use asked::MOST_ASKED;
-pub use beside::{Departure, TwinId, UNWELL_MS, Visit};
+pub use beside::{Departure, TwinId, Visit};
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
 pub use upkeep::AdminRequest;
 

@@ -81,6 +81,8 @@ struct Overrides {
     speed: Option<bool>,
     failures: Option<bool>,
     probe_mode: Option<ProbeMode>,
+    /// Empty where there is to be none.
+    probe_cluster: Option<String>,
     /// One list for every cluster that matches.
     list: Option<Vec<String>>,
     /// Lists by cluster, sorted.
@@ -111,7 +113,6 @@ impl Default for Config {
                 fanout: 3,
                 budget: 100,
                 server_budget: 200,
-                cluster: None,
                 allow: Allow::default(),
                 header: ASK_HEADER.to_owned(),
             },
@@ -123,6 +124,7 @@ impl Default for Config {
                 panic_threshold: 0.0,
                 estimate: Estimate { reports: true, speed: true, failures: true },
                 probe_mode: ProbeMode::default(),
+                probe_cluster: None,
             },
             given: Vec::new(),
             exact: Vec::new(),
@@ -206,6 +208,9 @@ impl Overrides {
         set(&mut settings.estimate.speed, self.speed);
         set(&mut settings.estimate.failures, self.failures);
         set(&mut settings.probe_mode, self.probe_mode);
+        if let Some(name) = &self.probe_cluster {
+            settings.probe_cluster = some_name(name.clone());
+        }
     }
 }
 
@@ -247,6 +252,11 @@ fn find<'a, T>(sorted: &'a [(String, T)], name: &str) -> Option<&'a T> {
 fn add<T>(sorted: &mut Vec<(String, T)>, name: &str, value: T) {
     let index = sorted.partition_point(|(key, _)| key.as_str() < name);
     sorted.insert(index, (name.to_owned(), value));
+}
+
+/// A cluster's name where there is one.
+fn some_name(name: String) -> Option<String> {
+    (!name.is_empty()).then_some(name)
 }
 
 /// Whether `text` can name an endpoint: printable ASCII without spaces, and without commas, which

@@ -114,7 +114,7 @@ impl<'a> Prober<'a> {
     pub(crate) fn ask(&self, slot: u32, endpoint: &str) -> Option<Question> {
         let config = &self.plugin.config;
         let own = self.route.cluster.as_str();
-        let by_address = match (config.steering.mechanism, &config.probe.cluster) {
+        let by_address = match (config.steering.mechanism, &self.route.settings.probe_cluster) {
             (Mechanism::OverrideHost, _) => {
                 Some((Path::OverrideHost, own, config.steering.header.as_str()))
             }

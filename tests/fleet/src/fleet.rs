@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{
     Error, Result,
     process::Process,
-    proto::stats::{StatsReply, StatsRequest, stats_client::StatsClient},
+    proto::stats::{ServingRequest, StatsReply, StatsRequest, stats_client::StatsClient},
     server::ServerOptions,
 };
 
@@ -160,6 +160,17 @@ impl Fleet {
     pub async fn stats(&self, index: usize) -> Result<StatsReply> {
         let mut client = StatsClient::new(connect(self.servers[index].address).await?);
         Ok(client.get(StatsRequest {}).await?.into_inner())
+    }
+
+    /// What the health service of one server says from now on: SERVING or NOT_SERVING. It serves
+    /// calls in any case.
+    ///
+    /// # Errors
+    /// When it does not answer within two seconds.
+    pub async fn set_serving(&self, index: usize, serving: bool) -> Result<()> {
+        let mut client = StatsClient::new(connect(self.servers[index].address).await?);
+        client.set_serving(ServingRequest { serving }).await?;
+        Ok(())
     }
 
     /// What all servers counted, in order.

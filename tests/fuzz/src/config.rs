@@ -46,7 +46,6 @@ fn within_documented_ranges(config: &Config) {
     let probe = &config.probe;
     assert!((1..=1_000).contains(&probe.deadline_ms) && (1..=8).contains(&probe.fanout));
     assert!(probe.budget <= 100_000 && (1..=100_000).contains(&probe.server_budget));
-    assert!(probe.cluster.as_ref().is_none_or(|name| !name.is_empty()));
     assert!(matches!(
         config.steering.mechanism,
         Mechanism::StatefulSession | Mechanism::OverrideHost
@@ -54,6 +53,7 @@ fn within_documented_ranges(config: &Config) {
     let names: Vec<&str> = config.static_clusters().collect();
     for name in names.iter().copied().chain(["", "c", "outbound|80||a.b"]) {
         let settings = config.cluster(name);
+        assert!(settings.probe_cluster.as_ref().is_none_or(|name| !name.is_empty()));
         assert!((1..=100_000).contains(&settings.picker.scan_limit));
         assert!((2..=64).contains(&settings.picker.samples) && settings.picker.idle <= 64);
         assert!(settings.picker.idle <= config.most_idle() && config.most_idle() <= 64);

@@ -58,11 +58,10 @@ pub(crate) fn step(rig: &mut Rig, take: &mut Take<'_>, what: usize) {
             balancer.leave(proxy, visit, how);
         }
         29 => {
+            // Known, though no request came yet.
             let (vm, server) = (take.below(rig.vms()), SERVERS[take.below(SERVERS.len())]);
-            let well = take.below(2) == 0;
             let (balancer, proxy) = rig.parts(vm);
-            let id = balancer.twin(proxy, server).expect("few clusters");
-            balancer.set_serving(proxy, id, well);
+            balancer.twin(proxy, server).expect("few clusters");
         }
         30 => {
             let (vm, server) = (take.below(rig.vms()), SERVERS[take.below(SERVERS.len())]);

@@ -4,6 +4,7 @@
 use super::Balancer;
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::membership::admin::{Cluster, Health, Snapshot};
 use crate::proxy::Proxy;
 use crate::records::{self, Server, server_key};
 use crate::report::Stamp;
@@ -14,14 +15,29 @@ use crate::work::Work;
 /// on the server's side.
 const PREFIX: &str = "twin:";
 
-/// How long a word holds that a server does not serve.
-pub const UNWELL_MS: u32 = 30_000;
+/// How long at least a word holds that a server does not serve.
+pub(super) const UNWELL_MS: u64 = 30_000;
 /// A tick is about so long: for a worker whose proxy keeps nothing for it.
 const TICK_MS: f32 = 250.0;
 
 /// Whether a name in the list of clusters is that of a server beside the proxy.
 pub(super) fn is_server(name: &str) -> bool {
     name.starts_with(PREFIX)
+}
+
+/// Envoy's cluster behind a name in the list of clusters.
+pub(super) fn cluster_of(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// Whether a server takes requests, by what is `told` of its cluster. Hosts that were not checked yet
+/// have failed so far.
+fn serves(told: Option<&Cluster>) -> bool {
+    told.is_none_or(|cluster| {
+        cluster.original_destination
+            || cluster.hosts.is_empty()
+            || cluster.hosts.iter().any(|host| host.health >= Health::Degraded)
+    })
 }
 
 /// Index of a server in one VM's balancer.
@@ -73,6 +89,19 @@ impl Beside {
         }
     }
 
+    /// Envoy was asked whether the server takes requests. That it does not holds for so many
+    /// milliseconds, on every worker, if it is not said again.
+    fn is_well(&mut self, proxy: &dyn Proxy, well: bool, hold_ms: u64) {
+        if well && !self.unwell {
+            return;
+        }
+        self.unwell = !well;
+        let unwell_ms = if well { 0 } else { u32::try_from(hold_ms).unwrap_or(u32::MAX) };
+        records::update::<Server>(proxy, &server_key(&self.name), |record| {
+            core::mem::replace(&mut record.unwell_ms, unwell_ms) != unwell_ms
+        });
+    }
+
     /// Requests in flight over all workers.
     fn in_flight(&self, proxy: &dyn Proxy, ledger: &mut Ledger, without: Work) -> f32 {
         let mut work = ledger.outstanding(proxy, self.book, 0);
@@ -88,7 +117,7 @@ impl Balancer {
     pub fn twin(&mut self, proxy: &dyn Proxy, name: &str) -> Option<TwinId> {
         // Also where this VM, as coordinator, knows the server already: it is about to count.
         self.begin(proxy);
-        let is_it = |server: &Beside| server.name.strip_prefix(PREFIX) == Some(name);
+        let is_it = |server: &Beside| cluster_of(&server.name) == name;
         if let Some(index) = self.twins.iter().position(is_it) {
             return u32::try_from(index).ok().map(TwinId);
         }
@@ -132,20 +161,6 @@ impl Balancer {
         Stamp { load, rps: rates.ended, eps: rates.failed, utilization }
     }
 
-    /// Whether the server takes requests, by its health service, say. That it does not holds for
-    /// [`UNWELL_MS`] if it is not said again.
-    pub fn set_serving(&mut self, proxy: &dyn Proxy, id: TwinId, well: bool) {
-        let Some(server) = self.twins.get_mut(id.0 as usize) else { return };
-        if well && !server.unwell {
-            return;
-        }
-        server.unwell = !well;
-        let unwell_ms = if well { 0 } else { UNWELL_MS };
-        records::update::<Server>(proxy, &server_key(&server.name), |record| {
-            core::mem::replace(&mut record.unwell_ms, unwell_ms) != unwell_ms
-        });
-    }
-
     /// A request ended.
     #[expect(clippy::needless_pass_by_value, reason = "it ends here")]
     pub fn leave(&mut self, proxy: &dyn Proxy, visit: Visit, how: Departure) {
@@ -167,6 +182,21 @@ impl Balancer {
             if !self.twins.iter().any(|server| server.name == *name) {
                 self.twins.push(Beside::new(name.clone(), self.ledger.open(name)));
             }
+        }
+    }
+
+    /// The admin interface was asked for the clusters `names`, and told this. The next answer comes
+    /// within `due_ms`.
+    pub(super) fn servers_answered(
+        &mut self,
+        proxy: &dyn Proxy,
+        names: &[String],
+        told: &Snapshot,
+        due_ms: u64,
+    ) {
+        let hold_ms = UNWELL_MS.max(due_ms.saturating_mul(3));
+        for server in self.twins.iter_mut().filter(|server| names.contains(&server.name)) {
+            server.is_well(proxy, serves(told.cluster(cluster_of(&server.name))), hold_ms);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::proxy::{ClusterGauge, Proxy};
 use crate::records::{self, CLUSTERS, Clusters, Roster, STATE, Source, Standing, State};
 
 use super::Balancer;
-use super::beside::is_server;
+use super::beside::{cluster_of, is_server};
 use super::question::admin_path;
 
 /// The coordinator does its slow work (slots, figures) once in so many milliseconds.
@@ -21,6 +21,9 @@ const ROUND_MS: u64 = 1_000;
 const QUARANTINE_MS: u64 = 30_000;
 /// An answer of the admin interface is given up after so long.
 pub(super) const ANSWER_MS: u64 = 10_000;
+/// After a question about servers alone that failed, it waits so long: at most a third of the time for
+/// which a word on them holds.
+const SERVERS_RETRY_MS: u64 = 10_000;
 /// Most bytes of admin answers a second, on average: Envoy's main thread spends about 12 us on
 /// each kilobyte, and all of Envoy waits behind it.
 const BYTES_PER_SECOND: u64 = 1_000_000;
@@ -156,8 +159,7 @@ impl Balancer {
         // The answer may not tell of a cluster that came after the question, which is not to say
         // that Envoy knows nothing of it. The list only grows at its end.
         names.truncate(self.upkeep.asked_clusters);
-        let wanted: Map<String, u32> =
-            names.iter().filter(|name| !is_server(name)).cloned().zip(0..).collect();
+        let wanted: Map<&str, u32> = names.iter().map(|name| cluster_of(name)).zip(0..).collect();
         let answer = match admin::parse(body, &|name| wanted.contains_key(name)) {
             Ok(answer) => answer,
             Err(error) => {
@@ -174,6 +176,7 @@ impl Balancer {
             let listing = compose(config, name, answer.cluster(name));
             publish(proxy, index, name, &listing);
         }
+        self.servers_answered(proxy, &names, &answer, due_ms);
         records::update::<State>(proxy, STATE, |state| {
             state.reads = state.reads.wrapping_add(1).max(1);
             state.due_ms = due_ms;
@@ -190,7 +193,14 @@ impl Balancer {
             return;
         }
         self.upkeep.asked_ms = None;
-        self.upkeep.next_ms = self.now_ms.saturating_add(config.discovery.interval_ms);
+        let interval_ms = config.discovery.interval_ms;
+        let mut asked = enlisted(proxy).into_iter().take(self.upkeep.asked_clusters);
+        if asked.all(|name| is_server(&name)) {
+            // Nothing is missing where nobody tells how the servers are.
+            self.upkeep.next_ms = self.now_ms.saturating_add(interval_ms.max(SERVERS_RETRY_MS));
+            return;
+        }
+        self.upkeep.next_ms = self.now_ms.saturating_add(interval_ms);
         let mut first = false;
         records::update::<State>(proxy, STATE, |state| {
             first = !core::mem::replace(&mut state.failing, true);
@@ -237,13 +247,13 @@ impl Balancer {
             self.admin_failed(proxy, config);
         }
         let newcomers = names.len() > self.upkeep.asked_clusters && !self.upkeep.failing;
-        if clusters(&names).next().is_none() || (now_ms < self.upkeep.next_ms && !newcomers) {
+        if names.is_empty() || (now_ms < self.upkeep.next_ms && !newcomers) {
             return self.ready_question();
         }
         self.upkeep.asked_clusters = names.len();
         self.upkeep.asked_ms = Some(now_ms);
         Some(AdminRequest {
-            path: admin_path(clusters(&names).map(|(_, name)| name.as_str()), admin_cluster),
+            path: admin_path(names.iter().map(|name| cluster_of(name)), admin_cluster),
         })
     }
 

@@ -12,7 +12,7 @@ use super::schema::{self, Field, duration};
 use super::{
     ASK_HEADER, Allow, Audience, Config, Format, Given, LONGEST_ENDPOINT, MOST_BYTES,
     MOST_CLUSTERS, MOST_ENDPOINTS, MOST_METHODS, Mechanism, Methods, Overrides, ProbeMode,
-    Reporting, Role, Traffic, add, is_endpoint,
+    Reporting, Role, Traffic, add, is_endpoint, some_name,
 };
 use crate::Map;
 use crate::grpc;
@@ -127,7 +127,10 @@ impl Reader {
         let (mut interval, mut max_age) = (Timing::Absent, Timing::Absent);
         self.fields(value, schema::DISCOVERY, &mut |reader, field, value| match field.name {
             "static" => *given = reader.lists(field, value, "*"),
-            "admin_cluster" => reader.cluster_name(field, value, &mut discovery.admin_cluster),
+            "admin_cluster" => {
+                let name = reader.cluster_name(field, value);
+                set(&mut discovery.admin_cluster, name.map(some_name));
+            }
             "interval" => interval = reader.duration(field, value),
             "max_age" => max_age = reader.duration(field, value),
             _ => set(&mut discovery.learn_percent, reader.number(field, value)),
@@ -173,7 +176,7 @@ impl Reader {
     fn probing(&mut self, value: &Value, config: &mut Config, everywhere: &mut Overrides) {
         let probe = &mut config.probe;
         self.fields(value, schema::PROBE, &mut |reader, field, value| match field.name {
-            "mode" => everywhere.probe_mode = reader.probe_mode(field, value),
+            "mode" | "cluster" => reader.cluster_probe(field, value, everywhere),
             "deadline" => {
                 if let Timing::Valid(ms) = reader.duration(field, value) {
                     probe.deadline_ms = ms;
@@ -182,7 +185,6 @@ impl Reader {
             "fanout" => set(&mut probe.fanout, reader.whole(field, value)),
             "budget" => set(&mut probe.budget, reader.rate(field, value)),
             "server_budget" => set(&mut probe.server_budget, reader.rate(field, value)),
-            "cluster" => reader.cluster_name(field, value, &mut probe.cluster),
             "allow" => {
                 if reader.choice(field, value) == Some("any") {
                     probe.allow = Allow::Any;
@@ -192,12 +194,17 @@ impl Reader {
         });
     }
 
-    fn probe_mode(&mut self, field: &Field, value: &Value) -> Option<ProbeMode> {
-        self.choice(field, value).map(|word| match word {
+    /// What the top level and an entry of `clusters` may both say of probes.
+    fn cluster_probe(&mut self, field: &Field, value: &Value, to: &mut Overrides) {
+        if field.name == "cluster" {
+            to.probe_cluster = self.cluster_name(field, value);
+            return;
+        }
+        to.probe_mode = self.choice(field, value).map(|word| match word {
             "off" => ProbeMode::Off,
             "always" => ProbeMode::Always,
             _ => ProbeMode::Auto,
-        })
+        });
     }
 
     /// A whole number of probes a second.
@@ -205,11 +212,9 @@ impl Reader {
         self.whole(field, value).and_then(|rate| u32::try_from(rate).ok())
     }
 
-    fn cluster_name(&mut self, field: &Field, value: &Value, to: &mut Option<String>) {
-        let fits = |name: &str| name.is_empty() || is_name(name);
-        if let Some(name) = self.text(field, value, &fits) {
-            *to = (!name.is_empty()).then_some(name);
-        }
+    /// A cluster's name, or empty for none.
+    fn cluster_name(&mut self, field: &Field, value: &Value) -> Option<String> {
+        self.text(field, value, &|name| name.is_empty() || is_name(name))
     }
 
     fn methods(&mut self, field: &Field, value: &Value, methods: &mut Methods) {
@@ -242,7 +247,7 @@ impl Reader {
                 "discovery" => reader.cluster_discovery(value, name, &mut entry),
                 "probe" => {
                     reader.fields(value, schema::CLUSTER_PROBE, &mut |reader, field, value| {
-                        entry.probe_mode = reader.probe_mode(field, value);
+                        reader.cluster_probe(field, value, &mut entry);
                     });
                 }
                 _ => reader.setting(field, value, &mut entry),

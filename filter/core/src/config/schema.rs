@@ -150,7 +150,8 @@ const CLUSTER_ESTIMATE: &[Field] = &[
     field("speed", Kind::Bool, ""),
     field("failures", Kind::Bool, ""),
 ];
-pub(super) const CLUSTER_PROBE: &[Field] = &[field("mode", Kind::Choice(PROBE_MODES), "")];
+pub(super) const CLUSTER_PROBE: &[Field] =
+    &[field("mode", Kind::Choice(PROBE_MODES), ""), field("cluster", Kind::ClusterName, "")];
 pub(super) const CLUSTER_DISCOVERY: &[Field] = &[field("static", Kind::Endpoints, "")];
 
 /// Every field there is, by section.

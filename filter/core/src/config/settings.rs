@@ -143,7 +143,8 @@ pub enum Allow {
     Any,
 }
 
-/// How servers are asked, and answer. Which requests ask is each cluster's [`ProbeMode`].
+/// How servers are asked, and answer. Which requests ask, and by which way, is
+/// each cluster's: [`ClusterSettings::probe_mode`], [`ClusterSettings::probe_cluster`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probing {
     /// Longest time a request waits for answers, in ms: 1 to 1,000.
@@ -154,9 +155,6 @@ pub struct Probing {
     pub budget: u32,
     /// Probes a second that a server wants to answer, over all its workers: 1 to 100,000.
     pub server_budget: u32,
-    /// The `ORIGINAL_DST` cluster through which a named endpoint is asked; `None` where there is
-    /// none.
-    pub cluster: Option<String>,
     /// To whom the twin tells its server's load.
     pub allow: Allow,
     /// The ask header's name, lower case; never the override header's.
@@ -178,4 +176,7 @@ pub struct ClusterSettings {
     pub estimate: Estimate,
     /// Which requests wait for fresh answers of servers.
     pub probe_mode: ProbeMode,
+    /// The `ORIGINAL_DST` cluster through which a named endpoint is asked; `None` where there is
+    /// none.
+    pub probe_cluster: Option<String>,
 }

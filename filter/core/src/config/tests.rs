@@ -148,6 +148,7 @@ fn values() {
             panic_threshold: 12.5,
             estimate: Estimate { reports: true, speed: true, failures: true },
             probe_mode: ProbeMode::Auto,
+            probe_cluster: None,
         }
     );
 }

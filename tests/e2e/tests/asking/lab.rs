@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     /// Calls that others hold at each of them, from before the first of ours: what changes unseen is
     /// asked for.
     pub(crate) held: Vec<usize>,
+    /// Active health checks that the filters' Envoy beside the servers makes of them.
+    pub(crate) health_checks: Vec<Value>,
     /// Where the cluster [`HOLE`] leads to.
     pub(crate) hole: Option<SocketAddr>,
 }
@@ -64,6 +66,7 @@ impl Plan {
             outbound: json!({}),
             inbound: json!({"probe": {"allow": "any"}}),
             held: Vec::new(),
+            health_checks: Vec::new(),
             hole: None,
         }
     }
@@ -75,7 +78,8 @@ impl Plan {
             let name = format!("inbound|{index}||");
             let wasm = Wasm::new(leastload_modules::release()).configuration(self.inbound.clone());
             listeners.push(Listener::http(&format!("twin-{index}"), &name).wasm(wasm));
-            clusters.push(Cluster::new(&name, [server]));
+            let health_checks = self.health_checks.clone();
+            clusters.push(Cluster { health_checks, ..Cluster::new(&name, [server]) });
         }
         let twins = EnvoyConfig::new(listeners, clusters);
         let twins = Envoy::start(&twins, &Options::default().workers(1)).await.unwrap();

@@ -295,6 +295,30 @@ fn with_stateful_session_an_original_dst_cluster_reaches_them() {
 }
 
 #[test]
+fn a_cluster_may_have_its_own_original_dst_cluster_or_none() {
+    for (own, asked) in [(None, "by_address"), (Some("own"), "own"), (Some(""), CLUSTER)] {
+        let mut config = always();
+        config["probe"]["cluster"] = json!("by_address");
+        if let Some(own) = own {
+            config["clusters"][CLUSTER]["probe"]["cluster"] = json!(own);
+        }
+        let by = |name: &str| Cluster::new(name).hosts(["10.9.9.9:1"]);
+        let proxy = warm(sidecar(config).cluster(by("by_address")).cluster(by("own")));
+        doubtful(&proxy);
+        let (call, questions) = waiting(&proxy);
+        for question in &questions {
+            assert_eq!(question.cluster, asked);
+            let target = question.headers.get("x-envoy-original-dst-host");
+            assert_eq!(target.is_some(), asked != CLUSTER);
+        }
+        tell_all(&questions, 4);
+        proxy.advance(MS * 12);
+        call.respond(Response::ok());
+        assert_idle(&proxy);
+    }
+}
+
+#[test]
 fn an_answer_that_does_not_say_who_gave_it_teaches_nothing() {
     let proxy = warm(sidecar(always()));
     doubtful(&proxy);

@@ -1,8 +1,10 @@
 //! The filter beside a server: it counts, stamps responses, and answers probes.
 
-use leastload_filter_tests::lab::{METHOD, assert_idle, bare, ticks};
+use leastload_filter_tests::lab::{ADMIN, METHOD, assert_idle, bare, ticks};
 use leastload_filter_tests::stats::{answers, work_at};
-use leastload_testhost::{Builder, Call, Cluster, Failure, Proxy, Request, Response};
+use leastload_testhost::{
+    AdminMode, Builder, Call, Cluster, Failure, Health, Proxy, Request, Response,
+};
 use serde_json::{Value, json};
 
 const SERVER: &str = "inbound|50051||";
@@ -216,6 +218,43 @@ fn it_learns_how_long_the_server_takes() {
     let service = last.split("named_metrics.svc=").nth(1).expect("a time of service");
     let service: f64 = service.split(',').next().unwrap().parse().unwrap();
     assert!((15.0..25.0).contains(&service), "{last}");
+}
+
+#[test]
+fn a_server_that_its_proxy_finds_unhealthy_drains_on_every_worker() {
+    let admin = Cluster::new(ADMIN).hosts(["127.0.0.1:15000"]);
+    let proxy = builder(any()).workers(3).cluster(admin).admin(ADMIN, AdminMode::Filtering).start();
+    let told = |worker: usize| {
+        let probe = proxy.worker(worker).grpc(METHOD).header(ASK, "load").to_cluster(SERVER);
+        probe.local_reply().expect("an answer").headers.get(TEXT).unwrap().to_owned()
+    };
+    const IDLE: &str = "TEXT named_metrics.rif=0";
+    const DRAINS: &str = "TEXT named_metrics.rif=0,named_metrics.drain=1";
+    told(1);
+    for (health, says) in [
+        (Health::HEALTHY, IDLE),
+        (Health::FAILED_CHECK, DRAINS),
+        (Health::HEALTHY, IDLE),
+        (Health::UNHEALTHY, DRAINS),
+    ] {
+        proxy.edit_cluster(SERVER, |cluster| cluster.set_health("127.0.0.1:50051", health));
+        ticks(&proxy, 8);
+        for worker in 0..3 {
+            assert_eq!(told(worker), says, "worker {worker}");
+        }
+    }
+    // It says so in stamps too, and serves what comes in spite of it.
+    let call = asking(&proxy, "stamp").to_cluster(SERVER);
+    call.respond(Response::ok());
+    assert_eq!(stamp(&call, TEXT).as_deref(), Some(DRAINS));
+    assert_eq!(call.grpc_status(), Some(0));
+    // Nobody says it again: it was wrong, maybe.
+    proxy.admin(AdminMode::Refused);
+    ticks(&proxy, 110);
+    assert_eq!(told(2), DRAINS);
+    ticks(&proxy, 20);
+    assert_eq!(told(2), IDLE);
+    assert_idle(&proxy);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::{
 
 use fastrand::Rng;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming, server::NamedService};
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     ServerOptions, ServiceTime,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::proto::{
     helloworld::{Ending, HelloReply, HelloRequest, greeter_server},
-    stats::{StatsReply, StatsRequest, stats_server},
+    stats::{ServingReply, ServingRequest, StatsReply, StatsRequest, stats_server},
 };
 
 /// Longest service time accepted in a request, an hour: keeps the arithmetic of clocks safe.
@@ -221,26 +222,42 @@ impl greeter_server::Greeter for Greeter {
     }
 }
 
-/// Answers what the meter knows.
+/// Answers what the meter knows, and switches what the health service says.
 #[derive(Clone, Debug)]
-pub struct StatsService(Arc<Meter>);
+pub struct StatsService {
+    meter: Arc<Meter>,
+    health: HealthReporter,
+}
 
 impl StatsService {
     /// Serves what `meter` counts.
-    pub fn new(meter: Arc<Meter>) -> Self {
-        Self(meter)
+    pub fn new(meter: Arc<Meter>, health: HealthReporter) -> Self {
+        Self { meter, health }
     }
 }
 
 #[tonic::async_trait]
 impl stats_server::Stats for StatsService {
     async fn get(&self, _: Request<StatsRequest>) -> Result<Response<StatsReply>, Status> {
-        Ok(Response::new(self.0.report()))
+        Ok(Response::new(self.meter.report()))
     }
 
     async fn reset(&self, _: Request<StatsRequest>) -> Result<Response<StatsReply>, Status> {
-        let before = self.0.report();
-        self.0.reset();
+        let before = self.meter.report();
+        self.meter.reset();
         Ok(Response::new(before))
+    }
+
+    async fn set_serving(
+        &self,
+        request: Request<ServingRequest>,
+    ) -> Result<Response<ServingReply>, Status> {
+        let serving = request.into_inner().serving;
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        // The server as a whole is the service without a name.
+        for service in ["", <greeter_server::GreeterServer<Greeter> as NamedService>::NAME] {
+            self.health.set_service_status(service, status).await;
+        }
+        Ok(Response::new(ServingReply {}))
     }
 }

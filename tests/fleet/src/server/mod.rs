@@ -83,7 +83,7 @@ pub async fn serve(
         .max_concurrent_streams(100_000)
         .layer(meter::MeterLayer::new(Arc::clone(&meter)))
         .add_service(GreeterServer::new(greeter::Greeter::new(Arc::clone(&meter), &options)))
-        .add_service(StatsServer::new(greeter::StatsService::new(meter)))
+        .add_service(StatsServer::new(greeter::StatsService::new(meter, health_reporter)))
         .add_service(health)
         .add_service(reflection)
         .add_service(reflection_alpha)

@@ -158,30 +158,67 @@ fn askers_are_told_to_ask_as_much_as_the_server_wants_over_all_workers() {
     assert_eq!(rig.probe(0).load.asks, 1.0, "nobody asks any more");
 }
 
-#[test]
-fn the_server_is_in_no_question_about_clusters_and_in_no_figure_of_them() {
-    let mut rig = Rig::new(1, r#"{"discovery":{"static":{"twin:inbound|80||":["a:1"]}}}"#);
-    rig.serve(0, 5, 1_000);
+/// Lets so much time pass, and one answer of the admin interface come to each question about clusters,
+/// which are told to Envoy's face: `/ready` gets `word`. What was asked.
+fn asked_meanwhile(rig: &mut Rig, ticks: usize, word: &str, clusters: Option<&str>) -> Vec<String> {
     let mut paths = Vec::new();
-    for tick in 0..40 {
-        if tick == 20 {
-            let call = rig.start(0);
-            rig.end(0, call, Ending::Answered);
-        }
+    for _ in 0..ticks {
         rig.now_ms += 250;
-        if let Some(request) = rig.vms[0].tick(&rig.proxy, &rig.config, rig.now_ms) {
-            let body = if request.path == "/ready" { "LIVE\n".to_owned() } else { admin(&[]) };
-            let (config, proxy) = (&rig.config, &rig.proxy);
-            if !rig.vms[0].ready_answered(proxy, config, body.as_bytes()) {
-                rig.vms[0].admin_answered(proxy, config, body.as_bytes(), 10).unwrap();
-            }
+        for vm in &mut rig.vms {
+            let Some(request) = vm.tick(&rig.proxy, &rig.config, rig.now_ms) else { continue };
+            let ready = request.path == "/ready";
             paths.push(request.path);
+            match clusters {
+                _ if ready => {
+                    assert!(vm.ready_answered(&rig.proxy, &rig.config, word.as_bytes()));
+                }
+                Some(body) => {
+                    assert!(!vm.ready_answered(&rig.proxy, &rig.config, body.as_bytes()));
+                    let length = body.len() as u64;
+                    vm.admin_answered(&rig.proxy, &rig.config, body.as_bytes(), length).unwrap();
+                }
+                None => vm.admin_failed(&rig.proxy, &rig.config),
+            }
         }
     }
-    let (ready, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path == "/ready");
-    assert_eq!((ready.len(), others.len()), (10, 5));
-    let about = "/clusters?format=json&filter=%5E%28c%7Cprometheus_stats%29%24";
-    assert!(others.iter().all(|path| path == about), "{others:?}");
+    paths
+}
+
+/// What Envoy says of the server's cluster: of each host the flags of its health.
+fn told(hosts: &[&str]) -> String {
+    let hosts: Vec<String> = (1..)
+        .zip(hosts)
+        .map(|(port, flags)| {
+            format!(
+                r#"{{"address":{{"socket_address":{{"address":"127.0.0.1","port_value":{port}}}}},
+                "health_status":{{{flags}}}}}"#
+            )
+        })
+        .collect();
+    let hosts = hosts.join(",");
+    format!(r#"{{"cluster_statuses":[{{"name":"{SERVER}","host_statuses":[{hosts}]}}]}}"#)
+}
+
+const FIT: &str = r#""eds_health_status":"HEALTHY""#;
+const FAILED: &str = r#""eds_health_status":"HEALTHY","failed_active_health_check":true"#;
+
+#[test]
+fn one_question_is_about_clusters_and_servers_and_the_server_is_in_no_figure() {
+    let mut rig = Rig::new(1, r#"{"discovery":{"static":{"twin:inbound|80||":["a:1"]}}}"#);
+    rig.serve(0, 5, 1_000);
+    let body = admin(&[]);
+    let alone = asked_meanwhile(&mut rig, 20, "LIVE\n", Some(&body));
+    let call = rig.start(0);
+    rig.end(0, call, Ending::Answered);
+    let both = asked_meanwhile(&mut rig, 20, "LIVE\n", Some(&body));
+    for (paths, names) in
+        [(alone, "inbound%5C%7c80%5C%7c%5C%7c"), (both, "inbound%5C%7c80%5C%7c%5C%7c%7Cc")]
+    {
+        let (ready, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(|p| p == "/ready");
+        assert_eq!((ready.len(), others.len()), (5, 5), "one of each in a second");
+        let about = format!("/clusters?format=json&filter=%5E%28{names}%7Cprometheus_stats%29%24");
+        assert!(others.iter().all(|path| *path == about), "{others:?}");
+    }
     assert!(rig.proxy.figures.borrow().keys().all(|(cluster, _)| cluster == CLUSTER));
 }
 
@@ -189,18 +226,6 @@ fn the_server_is_in_no_question_about_clusters_and_in_no_figure_of_them() {
 fn a_proxy_that_drains_says_so_on_every_worker() {
     let mut rig = Rig::new(2, "{}");
     let _held = rig.arrive(1);
-    let answer = |rig: &mut Rig, body: &str| {
-        for _ in 0..1_000 {
-            rig.now_ms += 250;
-            for vm in &mut rig.vms {
-                if vm.tick(&rig.proxy, &rig.config, rig.now_ms).is_some() {
-                    assert!(vm.ready_answered(&rig.proxy, &rig.config, body.as_bytes()));
-                    return;
-                }
-            }
-        }
-        panic!("never asked");
-    };
     for (body, drains) in [
         ("LIVE\n", false),
         ("DRAINING\n", true),
@@ -211,10 +236,8 @@ fn a_proxy_that_drains_says_so_on_every_worker() {
         ("", false),
         ("DRAINING\n", true),
     ] {
-        answer(&mut rig, body);
-        for vm in &mut rig.vms {
-            vm.tick(&rig.proxy, &rig.config, rig.now_ms);
-        }
+        // As long as it waits after a word that is none.
+        asked_meanwhile(&mut rig, 130, body, Some(&admin(&[])));
         assert_eq!(rig.draining(), [drains; 2], "{body}");
     }
     // One that could not be asked is no reason either, and is no failure to find members.
@@ -225,21 +248,97 @@ fn a_proxy_that_drains_says_so_on_every_worker() {
 }
 
 #[test]
-fn a_server_that_says_it_does_not_serve_is_believed_for_a_while() {
-    let mut rig = Rig::new(2, "{}");
-    let id = rig.twin(1);
-    for wells in [&[false][..], &[false, true], &[true, false], &[false, false]] {
-        for well in wells {
-            rig.vms[1].set_serving(&rig.proxy, id, *well);
-        }
-        let well = *wells.last().unwrap();
-        rig.ticks(2);
-        assert_eq!(rig.draining(), [!well; 2], "{wells:?}");
-        rig.ticks(usize::try_from(UNWELL_MS).unwrap() / 250 - 4);
-        assert_eq!(rig.draining(), [!well; 2], "{wells:?}");
-        rig.ticks(8);
-        assert_eq!(rig.draining(), [false; 2], "{wells:?}");
+fn a_server_none_of_whose_hosts_is_fit_does_not_serve() {
+    const NOT_CHECKED: &str = r#""failed_active_health_check":true,"pending_active_hc":true"#;
+    const ON_REQUEST: &str =
+        r#""failed_active_health_check":true,"excluded_via_immediate_hc_fail":true"#;
+    let original_dst = told(&[FAILED]).replace(
+        r#""health_status""#,
+        &format!(r#""hostname":"{SERVER}127.0.0.1:1","health_status""#),
+    );
+    let mut rig = Rig::new(3, "{}");
+    rig.twin(1);
+    for (body, serves) in [
+        (told(&[FAILED]), false),
+        (told(&[FIT]), true),
+        (told(&[FAILED, FAILED]), false),
+        (told(&[FAILED, FIT]), true),
+        (told(&[r#""eds_health_status":"UNHEALTHY""#]), false),
+        (told(&[r#""eds_health_status":"DEGRADED""#]), true),
+        (told(&[r#""eds_health_status":"DRAINING""#]), false),
+        (told(&[""]), true),
+        (told(&[NOT_CHECKED]), false),
+        (told(&[]), true),
+        (told(&[ON_REQUEST]), false),
+        // Envoy knows no such cluster.
+        (admin(&[]), true),
+        (told(&[FAILED]), false),
+        (original_dst, true),
+    ] {
+        asked_meanwhile(&mut rig, 5, "LIVE\n", Some(&body));
+        assert_eq!(rig.draining(), [!serves; 3], "{body}");
     }
+    // One that drains as well drains, whatever is said of its hosts.
+    asked_meanwhile(&mut rig, 5, "DRAINING\n", Some(&told(&[FIT])));
+    assert_eq!(rig.draining(), [true; 3]);
+}
+
+#[test]
+fn whoever_coordinates_goes_on_saying_that_a_server_does_not_serve() {
+    let mut rig = Rig::new(3, "{}");
+    rig.twin(1);
+    asked_meanwhile(&mut rig, 8, "LIVE\n", Some(&told(&[FAILED])));
+    assert!(rig.vms[0].coordinates());
+    rig.vms.remove(0);
+    assert_eq!(rig.draining(), [true; 2]);
+    asked_meanwhile(&mut rig, 400, "LIVE\n", Some(&told(&[FAILED])));
+    assert_eq!(rig.draining(), [true; 2]);
+    // A worker that is started anew knows it before anybody is asked.
+    rig.vms[1] = Balancer::new(9, rig.now_ms);
+    assert_eq!(rig.draining(), [true; 2]);
+    asked_meanwhile(&mut rig, 5, "LIVE\n", Some(&told(&[FIT])));
+    assert_eq!(rig.draining(), [false; 2]);
+}
+
+#[test]
+fn what_nobody_says_again_holds_for_a_while() {
+    for (interval, holds_s) in [("1s", 30), ("5s", 30), ("20s", 60)] {
+        let config = format!(r#"{{"discovery":{{"interval":"{interval}","max_age":"1m"}}}}"#);
+        let mut rig = Rig::new(2, &config);
+        rig.twin(1);
+        let length = asked_meanwhile(&mut rig, 3, "LIVE\n", Some(&told(&[FAILED])));
+        assert!(length.iter().any(|path| path != "/ready"), "{interval}: {length:?}");
+        asked_meanwhile(&mut rig, 4 * (holds_s - 2), "LIVE\n", None);
+        assert_eq!(rig.draining(), [true; 2], "{interval}");
+        asked_meanwhile(&mut rig, 4 * 4, "LIVE\n", None);
+        assert_eq!(rig.draining(), [false; 2], "{interval}");
+        assert_eq!(*rig.proxy.warnings.borrow(), [""; 0], "no member is missing");
+    }
+}
+
+#[test]
+fn where_nobody_tells_of_servers_alone_it_is_asked_seldom_until_there_is_a_cluster() {
+    let mut rig = Rig::new(1, "{}");
+    rig.twin(0);
+    let about_clusters = |paths: Vec<String>| paths.iter().filter(|p| *p != "/ready").count();
+    assert_eq!(about_clusters(asked_meanwhile(&mut rig, 160, "LIVE\n", None)), 4, "in 40 s");
+    let call = rig.start(0);
+    rig.end(0, call, Ending::Answered);
+    assert_eq!(about_clusters(asked_meanwhile(&mut rig, 2, "LIVE\n", None)), 1, "at once");
+    assert_eq!(rig.proxy.warnings.borrow().len(), 1);
+    assert_eq!(about_clusters(asked_meanwhile(&mut rig, 20, "LIVE\n", None)), 5);
+}
+
+#[test]
+fn a_server_that_serves_is_not_written_of() {
+    let mut rig = Rig::new(2, "{}");
+    rig.twin(1);
+    asked_meanwhile(&mut rig, 20, "LIVE\n", Some(&told(&[FIT])));
+    let key = crate::records::server_key(&format!("twin:{SERVER}"));
+    let version = |rig: &Rig| crate::proxy::Proxy::shared_get(&rig.proxy, &key).map(|(_, cas)| cas);
+    let before = version(&rig);
+    asked_meanwhile(&mut rig, 100, "LIVE\n", Some(&told(&[FIT])));
+    assert_eq!(version(&rig), before);
 }
 
 #[test]

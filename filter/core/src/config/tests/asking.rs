@@ -10,6 +10,7 @@ fn by_default_twins_stamp_for_those_who_ask_and_quiet_proxies_probe() {
     let config = Config::default();
     assert_eq!(config.cluster("any").estimate, ALL);
     assert_eq!(config.cluster("any").probe_mode, ProbeMode::Auto);
+    assert_eq!(config.cluster("any").probe_cluster, None);
     assert_eq!(config.report, Reporting { stamp: Audience::Askers, format: Format::Bin });
     assert_eq!(
         config.probe,
@@ -18,7 +19,6 @@ fn by_default_twins_stamp_for_those_who_ask_and_quiet_proxies_probe() {
             fanout: 3,
             budget: 100,
             server_budget: 200,
-            cluster: None,
             allow: Allow::Mtls,
             header: "x-leastload-ask".to_owned(),
         }
@@ -38,6 +38,7 @@ fn values() {
     let settings = config.cluster("any");
     assert_eq!(settings.estimate, Estimate { reports: false, speed: true, failures: false });
     assert_eq!(settings.probe_mode, ProbeMode::Always);
+    assert_eq!(settings.probe_cluster.as_deref(), Some("named"));
     assert_eq!(config.report, Reporting { stamp: Audience::All, format: Format::Text });
     assert_eq!(
         config.probe,
@@ -46,7 +47,6 @@ fn values() {
             fanout: 8,
             budget: 0,
             server_budget: 1,
-            cluster: Some("named".to_owned()),
             allow: Allow::Any,
             header: "x-ask".to_owned(),
         }
@@ -76,7 +76,8 @@ fn each_word_has_its_own_meaning() {
     // The two of a section do not touch each other.
     let report = valid(&json!({"report": {"stamp": "off", "format": "json"}})).report;
     assert_eq!(report, Reporting { stamp: Audience::Off, format: Format::Json });
-    assert_eq!(valid(&json!({"probe": {"cluster": ""}})).probe.cluster, None);
+    let none = valid(&json!({"probe": {"cluster": ""}}));
+    assert_eq!(none.cluster("any").probe_cluster, None);
 }
 
 #[test]
@@ -101,6 +102,31 @@ fn a_cluster_overrides_field_by_field() {
         let settings = config.cluster(cluster);
         let expected = (Estimate { reports, speed, failures }, mode);
         assert_eq!((settings.estimate, settings.probe_mode), expected, "{cluster}");
+    }
+}
+
+#[test]
+fn a_cluster_has_its_own_cluster_for_probes_or_none() {
+    let config = valid(&json!({
+        "probe": {"cluster": "by_address"},
+        "clusters": {
+            "c*": {"probe": {"cluster": "cart_by_address"}},
+            "cat": {"probe": {"cluster": ""}},
+            "cow": {"probe": {"mode": "off"}},
+            "cub": {"probe": {"mode": "off", "cluster": "cubs"}},
+        },
+    }));
+    for (cluster, by, mode) in [
+        ("other", Some("by_address"), ProbeMode::Auto),
+        ("cart", Some("cart_by_address"), ProbeMode::Auto),
+        ("cat", None, ProbeMode::Auto),
+        // Its own entry speaks, and not that of the prefix.
+        ("cow", Some("by_address"), ProbeMode::Off),
+        ("cub", Some("cubs"), ProbeMode::Off),
+    ] {
+        let settings = config.cluster(cluster);
+        let expected = (by, mode);
+        assert_eq!((settings.probe_cluster.as_deref(), settings.probe_mode), expected, "{cluster}");
     }
 }
 
@@ -165,7 +191,11 @@ fn faults_are_told_by_path() {
         // What holds for the whole proxy is not a cluster's to say.
         (
             json!({"clusters": {"a*": {"probe": {"budget": 1}}}}),
-            r#"clusters["a*"].probe.budget: unknown field, expected one of mode"#,
+            r#"clusters["a*"].probe.budget: unknown field, expected one of mode, cluster"#,
+        ),
+        (
+            json!({"clusters": {"a*": {"probe": {"cluster": "a\nb"}}}}),
+            r#"clusters["a*"].probe.cluster: expected a cluster name, or "" for none, got "a\u{a}b""#,
         ),
         (
             json!({"clusters": {"a*": {"report": {}}}}),
