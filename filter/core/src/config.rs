@@ -111,7 +111,7 @@ impl Default for Config {
             probe: Probing {
                 deadline_ms: 10,
                 fanout: 3,
-                budget: 100,
+                budget: 200,
                 server_budget: 200,
                 allow: Allow::default(),
                 header: ASK_HEADER.to_owned(),

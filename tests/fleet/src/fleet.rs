@@ -162,7 +162,7 @@ impl Fleet {
         Ok(client.get(StatsRequest {}).await?.into_inner())
     }
 
-    /// What the health service of one server says from now on: SERVING or NOT_SERVING. It serves
+    /// What the health service of one server says from now on: `SERVING` or `NOT_SERVING`. It serves
     /// calls in any case.
     ///
     /// # Errors

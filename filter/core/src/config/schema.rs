@@ -127,7 +127,7 @@ pub(super) const PROBE: &[Field] = &[
     field("mode", Kind::Choice(PROBE_MODES), "\"auto\""),
     field("deadline", Kind::Duration(1, 1000), "\"10ms\""),
     field("fanout", Kind::Whole(1, 8), "3"),
-    field("budget", Kind::Whole(0, 100_000), "100"),
+    field("budget", Kind::Whole(0, 100_000), "200"),
     field("server_budget", Kind::Whole(1, 100_000), "200"),
     field("cluster", Kind::ClusterName, "\"\""),
     field("allow", Kind::Choice(ALLOWED), "\"mtls\""),

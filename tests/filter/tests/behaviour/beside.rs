@@ -222,14 +222,14 @@ fn it_learns_how_long_the_server_takes() {
 
 #[test]
 fn a_server_that_its_proxy_finds_unhealthy_drains_on_every_worker() {
+    const IDLE: &str = "TEXT named_metrics.rif=0";
+    const DRAINS: &str = "TEXT named_metrics.rif=0,named_metrics.drain=1";
     let admin = Cluster::new(ADMIN).hosts(["127.0.0.1:15000"]);
     let proxy = builder(any()).workers(3).cluster(admin).admin(ADMIN, AdminMode::Filtering).start();
     let told = |worker: usize| {
         let probe = proxy.worker(worker).grpc(METHOD).header(ASK, "load").to_cluster(SERVER);
         probe.local_reply().expect("an answer").headers.get(TEXT).unwrap().to_owned()
     };
-    const IDLE: &str = "TEXT named_metrics.rif=0";
-    const DRAINS: &str = "TEXT named_metrics.rif=0,named_metrics.drain=1";
     told(1);
     for (health, says) in [
         (Health::HEALTHY, IDLE),

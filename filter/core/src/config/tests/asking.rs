@@ -17,7 +17,7 @@ fn by_default_twins_stamp_for_those_who_ask_and_quiet_proxies_probe() {
         Probing {
             deadline_ms: 10,
             fanout: 3,
-            budget: 100,
+            budget: 200,
             server_budget: 200,
             allow: Allow::Mtls,
             header: "x-leastload-ask".to_owned(),
