@@ -27,7 +27,10 @@ async fn says(lab: &Lab, server: usize, drains: bool) {
 #[tokio::test]
 async fn a_server_that_does_not_serve_is_avoided_until_it_does() {
     let mut plan = Plan::new(3);
-    plan.health_checks = vec![grpc_health_check("0.2s")];
+    let mut check = grpc_health_check("0.2s");
+    // By default Envoy sends the cluster's name, which is no authority here.
+    check["grpc_health_check"]["authority"] = json!("greeter");
+    plan.health_checks = vec![check];
     plan.inbound = json!({
         "probe": {"allow": "any"},
         "report": {"format": "text"},
