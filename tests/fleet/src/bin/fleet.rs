@@ -26,8 +26,8 @@ struct Arguments {
     /// Proxies; each call goes through any of them.
     #[arg(long, default_value_t = 20)]
     proxies: usize,
-    /// Envoys, where proxies share them, each with connections and a module of its own; one for each
-    /// proxy if left out. Few use far less CPU time by call than many that wake up for each.
+    /// Envoys, which proxies share, each with connections and a module of its own; half as many as
+    /// cores if left out. Few use far less CPU time by call than many that wake up for each.
     #[arg(long)]
     proxy_processes: Option<usize>,
     /// Servers.
@@ -36,7 +36,7 @@ struct Arguments {
     /// No Envoys before the servers, in no row: proxies reach the servers themselves.
     #[arg(long)]
     no_twins: bool,
-    /// Envoys before the servers, where servers share them; one for each server if left out.
+    /// Envoys before the servers, which servers share; half as many as cores if left out.
     #[arg(long, conflicts_with = "no_twins")]
     twin_processes: Option<usize>,
     /// Plugin configuration of the proxies in leastload rows, merged over the defaults.

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::arm::{Arm, Pattern, Policy, Row, Twins, is_variant};
+use super::{
+    arm::{Arm, Pattern, Policy, Row, Twins, is_variant},
+    usage,
+};
 use crate::{
     Error, Result,
     config::{Mechanism, merge},
@@ -34,14 +37,14 @@ pub struct Spec {
     /// Proxies, 1 or more: listeners with clusters, connections and a module of their own.
     pub proxies: usize,
     /// How many Envoys these are, where proxies share them: one process that is always at work uses
-    /// far less CPU time by call than many that wake up for each. None is one for each proxy.
+    /// far less CPU time by call than many that wake up for each. None is half as many as cores.
     pub proxy_processes: Option<usize>,
     /// Servers, 1 or more.
     pub servers: usize,
     /// Whether each server has an Envoy of its own before it, in every row.
     pub twins: bool,
-    /// How many these Envoys are, where servers share them, for the same reason. None is one for each
-    /// server.
+    /// How many these Envoys are, where servers share them, for the same reason. None is half as many
+    /// as cores.
     pub twin_processes: Option<usize>,
     /// Plugin configuration of the proxies in all leastload rows, merged over the defaults.
     pub config: Value,
@@ -108,12 +111,12 @@ impl Spec {
 
     /// How many Envoys the proxies are.
     pub fn proxy_processes(&self) -> usize {
-        self.proxy_processes.unwrap_or(self.proxies).clamp(1, self.proxies.max(1))
+        self.proxy_processes.unwrap_or(usage::cores() / 2).clamp(1, self.proxies.max(1))
     }
 
     /// How many Envoys stand before the servers, where any do.
     pub fn twin_processes(&self) -> usize {
-        self.twin_processes.unwrap_or(self.servers).clamp(1, self.servers.max(1))
+        self.twin_processes.unwrap_or(usage::cores() / 2).clamp(1, self.servers.max(1))
     }
 
     /// What stands before each server in the rows of an arm.
