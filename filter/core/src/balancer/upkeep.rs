@@ -46,6 +46,8 @@ pub(super) struct Upkeep {
     next_ms: u64,
     /// Coordinator only: how many clusters the last answer was asked for.
     asked_clusters: usize,
+    /// Coordinator only: whether one of them is not that of a server beside the proxy.
+    asked_members: bool,
     failing: bool,
     round_ms: u64,
     /// By cluster and slot, when its endpoint was first seen gone.
@@ -64,6 +66,7 @@ impl Upkeep {
             asked_ms: None,
             next_ms: now_ms,
             asked_clusters: 0,
+            asked_members: true,
             failing: false,
             round_ms: 0,
             gone: Vec::new(),
@@ -194,8 +197,7 @@ impl Balancer {
         }
         self.upkeep.asked_ms = None;
         let interval_ms = config.discovery.interval_ms;
-        let mut asked = enlisted(proxy).into_iter().take(self.upkeep.asked_clusters);
-        if asked.all(|name| is_server(&name)) {
+        if !self.upkeep.asked_members {
             // Nothing is missing where nobody tells how the servers are.
             self.upkeep.next_ms = self.now_ms.saturating_add(interval_ms.max(SERVERS_RETRY_MS));
             return;
@@ -251,6 +253,7 @@ impl Balancer {
             return self.ready_question();
         }
         self.upkeep.asked_clusters = names.len();
+        self.upkeep.asked_members = clusters(&names).next().is_some();
         self.upkeep.asked_ms = Some(now_ms);
         Some(AdminRequest {
             path: admin_path(names.iter().map(|name| cluster_of(name)), admin_cluster),

@@ -37,7 +37,7 @@ async fn a_server_that_does_not_serve_is_avoided_until_it_does() {
         "discovery": {"interval": "400ms"},
     });
     // The proxy learns it from what servers say in their responses, and from nobody else.
-    plan.outbound = json!({"probe": {"mode": "off"}});
+    plan.outbound = json!({"probe": {"mode": "off"}, "estimate": {"speed": false}});
     let lab = plan.start().await;
     says(&lab, 1, false).await;
     assert!(lab.served_by(1, 30).await > 0);
