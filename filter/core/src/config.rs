@@ -12,8 +12,8 @@ mod settings;
 pub use self::fault::{Fault, Faults};
 pub use self::schema::{FIELDS, Field, Kind, Section};
 pub use self::settings::{
-    Allow, Audience, ClusterSettings, Discovery, Estimate, Format, Mechanism, Picker, ProbeMode,
-    Probing, Reporting, Role, Rollout, Steering, Traffic,
+    Allow, Audience, ClusterSettings, DEADLINE_MS, Discovery, Estimate, Format, Mechanism, Picker,
+    ProbeMode, Probing, Reporting, Role, Rollout, Steering, Traffic,
 };
 
 use rustc_hash::FxBuildHasher;
@@ -109,7 +109,7 @@ impl Default for Config {
             rollout: Rollout { percent: 100.0, shadow: false },
             report: Reporting::default(),
             probe: Probing {
-                deadline_ms: 10,
+                deadline_ms: DEADLINE_MS,
                 fanout: 3,
                 budget: 200,
                 server_budget: 200,

@@ -4,7 +4,7 @@ use super::asked::{Asked, MOST_ASKED};
 use super::cluster::Endpoint;
 use super::sights::{Sights, requests};
 use super::{Ask, Balancer, Call, ClusterId, Verdict};
-use crate::config::ProbeMode;
+use crate::config::{DEADLINE_MS, ProbeMode};
 use crate::ledger::Counts;
 use crate::load::Load;
 use crate::pick::{self, Picks, Seat};
@@ -82,15 +82,15 @@ impl Balancer {
         self.clusters.get_mut(id.index())?.endpoint_mut(slot)
     }
 
-    /// The longest that a call may wait for answers, in microseconds: what the configuration says, and
-    /// no more than a part of the usual time of service, unless every request is to ask.
+    /// The longest that a call may wait for answers, in microseconds: what the configuration says; by
+    /// default, no more than a part of the usual time of service.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     pub fn longest_wait_us(&self, id: ClusterId, ask: Ask<'_>) -> u64 {
         /// Waiting for longer costs more than knowing can bring.
         const PART: f32 = 0.25;
         let most_us = ask.config.probe.deadline_ms * 1_000;
         let usual_us = self.clusters.get(id.index()).map_or(0.0, |c| c.reports.usual().service_us);
-        if usual_us == 0.0 || ask.settings.probe_mode == ProbeMode::Always {
+        if usual_us == 0.0 || most_us != DEADLINE_MS * 1_000 {
             return most_us;
         }
         most_us.min(((usual_us * PART) as u64).max(1_000))

@@ -143,6 +143,9 @@ pub enum Allow {
     Any,
 }
 
+/// Longest time a request waits by default, in ms; then a fast service is waited for less.
+pub const DEADLINE_MS: u64 = 10;
+
 /// How servers are asked, and answer. Which requests ask, and by which way, is
 /// each cluster's: [`ClusterSettings::probe_mode`], [`ClusterSettings::probe_cluster`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,7 +42,7 @@ async fn a_crash_hangs_waiting_requests_no_longer_than_the_idle_timeout() {
         .certificates(&twins.certificates)
         .with(&release, &faults)
         .with(by_address, &silent)
-        .with("\"deadline\": \"5ms\"", "\"mode\": \"always\", \"deadline\": \"1s\"")
+        .with("\"deadline\": \"10ms\"", "\"mode\": \"always\", \"deadline\": \"1s\"")
         .with("stream_idle_timeout: 60s", "stream_idle_timeout: 2s")
         .start(&options())
         .await;

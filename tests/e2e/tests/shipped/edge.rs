@@ -53,7 +53,7 @@ async fn as_shipped_or_with(change: impl Fn(Shipped) -> Shipped) {
     let edge = Shipped::read("edge.yaml")
         .named(&twins.addresses())
         .certificates(&twins.certificates)
-        .with("\"deadline\": \"5ms\"", "\"deadline\": \"1s\"");
+        .with("\"deadline\": \"10ms\"", "\"deadline\": \"1s\"");
     let edge = change(edge).start(&options()).await;
     // A proxy that takes nothing out is the client.
     let (outside, client) = twins.plain(&[edge.listener("grpc").unwrap()], false).await;

@@ -23,7 +23,7 @@ async fn before(file: &'static str, twins: &Twins, probe: &str) -> (Envoy, Clien
     let envoy = Shipped::read(file)
         .named(&twins.addresses())
         .certificates(&twins.certificates)
-        .with("\"deadline\": \"5ms\"", &probe)
+        .with("\"deadline\": \"10ms\"", &probe)
         .start(&options())
         .await;
     let client = connect(&envoy, "grpc").await;

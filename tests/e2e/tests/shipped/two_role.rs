@@ -14,7 +14,7 @@ async fn one_envoy_is_both() {
         .servers(&own.addresses())
         .named(&twins.addresses())
         .certificates(&twins.certificates)
-        .with("\"deadline\": \"5ms\"", "\"deadline\": \"1s\"")
+        .with("\"deadline\": \"10ms\"", "\"deadline\": \"1s\"")
         .start(&options())
         .await;
 
@@ -42,7 +42,7 @@ async fn one_envoy_is_both() {
     let before = Shipped::read("production.yaml")
         .named(&[both.listener("inbound").unwrap(), twins.addresses()[1]])
         .certificates(&twins.certificates)
-        .with("\"deadline\": \"5ms\"", "\"deadline\": \"1s\"")
+        .with("\"deadline\": \"10ms\"", "\"deadline\": \"1s\"")
         .start(&options())
         .await;
     let client = connect(&before, "grpc").await;

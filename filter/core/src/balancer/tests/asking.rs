@@ -165,8 +165,8 @@ fn where_answers_come_late_few_ask() {
 
 #[test]
 fn nobody_waits_for_longer_than_a_quarter_of_a_service() {
-    let longest = |ms: f32| {
-        let mut rig = Rig::new(1, &servers(2, r#","probe":{"deadline":"20ms"}"#));
+    let longest_of = |ms: f32, more: &str| {
+        let mut rig = Rig::new(1, &servers(2, more));
         let load = Load { service_us: (ms > 0.0).then_some(ms * 1_000.0), ..busy(3.0) };
         rig.hear_all(&[load; 2]);
         rig.vms[0].survey();
@@ -174,9 +174,11 @@ fn nobody_waits_for_longer_than_a_quarter_of_a_service() {
         let ask = Ask { config: &rig.config, settings: &settings, cost: Work::ONE };
         rig.vms[0].longest_wait_us(id, ask)
     };
-    assert_eq!([200.0, 80.0, 40.0, 8.0].map(longest), [20_000, 20_000, 10_000, 2_000]);
+    let longest = |ms: f32| longest_of(ms, "");
+    assert_eq!([200.0, 40.0, 20.0, 8.0].map(longest), [10_000, 10_000, 5_000, 2_000]);
     assert_eq!(longest(0.5), 1_000, "less than a timer can count is nothing");
-    assert_eq!(longest(0.0), 20_000, "nobody knows");
+    assert_eq!(longest(0.0), 10_000, "nobody knows");
+    assert_eq!(longest_of(8.0, r#","probe":{"deadline":"20ms"}"#), 20_000, "as it is told");
 }
 
 #[test]
