@@ -4,6 +4,7 @@ mod asked;
 mod beside;
 mod call;
 mod cluster;
+mod coordinating;
 mod ending;
 mod entry;
 mod header;
@@ -30,11 +31,12 @@ use crate::work::Work;
 pub use asked::MOST_ASKED;
 pub use beside::{Departure, TwinId, Visit};
 pub use call::{Ask, Call, ClusterId, Ending, Fate, Verdict};
-pub use upkeep::AdminRequest;
+pub use coordinating::AdminRequest;
 
 use beside::Beside;
 use call::Word;
 use cluster::Cluster;
+use coordinating::Coordinating;
 use informed::Choice;
 use serving::Serving;
 use upkeep::Upkeep;
@@ -67,6 +69,7 @@ pub struct Balancer {
     lease: Lease,
     undertaker: Undertaker,
     upkeep: Upkeep,
+    coordinating: Coordinating,
     clusters: Vec<Cluster>,
     ids: Map<String, u32>,
     /// The servers that this proxy stands beside.
@@ -100,6 +103,7 @@ impl Balancer {
             lease: Lease::new(me),
             undertaker: Undertaker::default(),
             upkeep: Upkeep::new(now_ms),
+            coordinating: Coordinating::default(),
             clusters: Vec::new(),
             ids: Map::default(),
             twins: Vec::new(),

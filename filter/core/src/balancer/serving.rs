@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::Balancer;
-use super::upkeep::{ANSWER_MS, AdminRequest};
+use super::coordinating::{ANSWER_MS, AdminRequest};
 use crate::config::Config;
 use crate::proxy::Proxy;
 use crate::records::{self, STATE, State};
