@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-wasm test-e2e mutants fuzz bench fleet sim sim-report cost lint fmt clean
+.PHONY: help build image push demo test test-core test-wasm test-e2e mutants fuzz bench fleet sim sim-report cost lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -11,6 +11,17 @@ help: ## List the targets
 build: ## Build dist/leastload.wasm, installing what is missing
 	@scripts/setup.sh build
 	@scripts/build-wasm.sh
+
+image: ## Package the module as an OCI image, as Istio loads it: dist/image
+	@scripts/setup.sh build
+	@scripts/build-wasm.sh
+	@python3 -B scripts/oci_layout.py dist/leastload.wasm dist/image
+
+push: ## Push that image to IMAGE=host/name:tag; PLAIN_HTTP=1 where the registry has no TLS
+	@scripts/setup.sh $(if $(IMAGE),push,$(error where to? Give IMAGE=host/name:tag))
+	@scripts/build-wasm.sh
+	@python3 -B scripts/oci_layout.py dist/leastload.wasm dist/image
+	@scripts/push.sh '$(IMAGE)'
 
 demo: ## Real servers, real Envoys, one table: leastload beside Envoy's own balancers
 	@scripts/setup.sh demo

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a task needs and this machine lacks; where all is there it only looks.
 #
-# usage: setup.sh build|demo|test|test-wasm|bench|sim-report|lint
+# usage: setup.sh build|push|demo|test|test-wasm|bench|sim-report|lint
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -44,12 +44,13 @@ task=${1:-}
 need_base
 case $task in
   build) ;;
+  push) [ -n "${CRANE:-}" ] || have crane || need skopeo have skopeo ;;
   demo | bench) need_python_packages ;;
   test) need_python_packages; need_browser; need nodejs have node ;;
   test-wasm) need nodejs have node ;;
   sim-report) need_browser ;;
   lint) need shellcheck have shellcheck ;;
-  *) die "setup.sh takes build, demo, test, test-wasm, bench, sim-report or lint, not '$task'." ;;
+  *) die "setup.sh takes build, push, demo, test, test-wasm, bench, sim-report or lint, not '$task'." ;;
 esac
 if [ ${#packages[@]} -gt 0 ]; then
   apt_install "${packages[@]}" ||
