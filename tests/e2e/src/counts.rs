@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use leastload_fleet::envoy::Envoy;
+use leastload_fleet::envoy::{Admin, Envoy};
 
 use crate::wait::eventually;
 
@@ -13,7 +13,12 @@ pub struct Counts(BTreeMap<String, i64>);
 impl Counts {
     /// Reads them.
     pub async fn read(envoy: &Envoy) -> Self {
-        Self(envoy.admin().stats("leastload_").await.expect("the admin interface answers"))
+        Self::read_from(envoy.admin()).await
+    }
+
+    /// Reads them by this admin interface.
+    pub async fn read_from(admin: &Admin) -> Self {
+        Self(admin.stats("leastload_").await.expect("the admin interface answers"))
     }
 
     /// The sum over all series of `leastload_METRIC` that have these labels, each without its

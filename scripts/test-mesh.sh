@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs the tests in a real mesh, in namespaces of their own (network, mounts, process ids): what is
+# started there ends with the first process, whatever happens.
+#
+# usage: test-mesh.sh [FILTER...]      LEASTLOAD_MESH_ENVOY=1.40.0 takes another Envoy
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+ensure_cargo
+
+if [ "$(id -u)" != 0 ]; then
+  die "the mesh tests make network namespaces: run 'make test-mesh' as root."
+fi
+LEASTLOAD_MESH_TOOLS=$(scripts/build-mesh.sh)
+export LEASTLOAD_MESH_TOOLS
+python3 -B scripts/oci_layout.py dist/leastload.wasm dist/image >/dev/null
+
+# Cargo says where the test program is; it must not run outside of the namespaces.
+program=$(cargo test --locked --package leastload-mesh --test mesh --no-run --message-format=json |
+  python3 -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["name"] == "mesh":
+        print(message["executable"])')
+# The greeter is a binary of another package, which cargo does not build for a test.
+cargo build --locked --quiet --package leastload-fleet --bin greeter-server
+
+unshare --net --mount --pid --fork --kill-child --mount-proc -- "$program" "$@" </dev/null &
+namespaces=$!
+trap 'kill -KILL $namespaces 2>/dev/null' EXIT
+trap 'exit 1' HUP INT TERM
+wait $namespaces

@@ -1,0 +1,59 @@
+//! A local OCI registry without TLS, and the plugin's image in it.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use leastload_fleet::process::Process;
+
+use crate::{
+    control::{start, until},
+    tools::Tools,
+};
+
+/// Where it listens.
+pub const REGISTRY: &str = "10.77.0.1:5000";
+
+/// The running registry; ends on drop.
+#[derive(Debug)]
+pub struct Registry {
+    _process: Process,
+    /// Digest of the image of `dist/image`, as `sha256:...`.
+    pub digest: String,
+}
+
+impl Registry {
+    /// Starts it with `leastload:latest` in it.
+    ///
+    /// # Panics
+    /// Where it does not start, or the image cannot be pushed.
+    pub fn start(tools: &Tools) -> Self {
+        let arguments = ["registry".into(), "serve".into(), format!("--address={REGISTRY}")];
+        let process = start(tools, "crane", &arguments, &[]);
+        until("the registry listens", || TcpStream::connect(REGISTRY).is_ok());
+        let digest = push(tools, &tools.dist("image"), "leastload:latest");
+        Self { _process: process, digest }
+    }
+}
+
+/// Pushes an OCI layout by the command that users have; the digest.
+///
+/// # Panics
+/// Where that fails.
+pub fn push(tools: &Tools, layout: &Path, name: &str) -> String {
+    let pushed = Command::new(tools.repository.join("scripts/push.sh"))
+        .arg(format!("{REGISTRY}/{name}"))
+        .arg(layout)
+        .env("CRANE", tools.program("crane"))
+        .env("PLAIN_HTTP", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("scripts/push.sh runs");
+    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+    let index = fs::read_to_string(layout.join("index.json")).expect("an OCI layout");
+    let index: serde_json::Value = serde_json::from_str(&index).expect("JSON");
+    index["manifests"][0]["digest"].as_str().expect("a digest").into()
+}

@@ -1,0 +1,70 @@
+//! leastload in a real mesh. One lab for all tests, which run one after the other.
+
+#![allow(clippy::cast_precision_loss)]
+
+use std::{env, path::Path, process::ExitCode, sync::Arc};
+
+use leastload_mesh::lab::Lab;
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Runtime;
+
+/// A test: its name, and what it does with the lab.
+type Test = (&'static str, fn(&Lab, &Runtime));
+
+/// Makes a list of [`Test`]s of async functions that take `&Lab`.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const TESTS: &[crate::Test] = &[
+            $((concat!(module_path!(), "::", stringify!($name)), |lab, runtime| {
+                runtime.block_on($name(lab));
+            })),*
+        ];
+    };
+}
+
+mod ambient;
+mod endpoints;
+mod gateway;
+mod headless;
+mod manifests;
+mod metrics;
+mod missing;
+mod rules;
+mod stage;
+mod steering;
+mod twin;
+mod updates;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They share one machine, and some measure shares of work.
+    arguments.test_threads = Some(1);
+    let tests = [
+        manifests::TESTS,
+        steering::TESTS,
+        updates::TESTS,
+        endpoints::TESTS,
+        gateway::TESTS,
+        rules::TESTS,
+        twin::TESTS,
+        metrics::TESTS,
+        missing::TESTS,
+        ambient::TESTS,
+        // Starts istiod anew with other variables, so it comes last.
+        headless::TESTS,
+    ];
+    let runtime = Arc::new(Runtime::new().expect("a runtime starts"));
+    let folder = env::var("LEASTLOAD_MESH_RUN").unwrap_or_else(|_| "mesh".into());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    let lab = (!arguments.list).then(|| Arc::new(Lab::start(&folder)));
+    let trials = tests.concat().into_iter().map(|(name, test)| {
+        let (lab, runtime) = (lab.clone(), Arc::clone(&runtime));
+        Trial::test(name.trim_start_matches("mesh::"), move || {
+            if let Some(lab) = &lab {
+                test(lab, &runtime);
+            }
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

@@ -1,0 +1,114 @@
+//! What most tests begin with: a namespace, greeters behind a Service, a client that calls it.
+
+use std::time::Duration;
+
+use leastload_e2e::wait::eventually;
+use leastload_fleet::server::ServerOptions;
+use leastload_mesh::{
+    lab::Lab,
+    pod::{PORT, Pod, PodSpec},
+    traffic::{Traffic, cluster, host},
+};
+
+/// Label of pods whose calls are balanced, as `istio/base` has it.
+pub(crate) const CLIENT: (&str, &str) = ("leastload-client", "enabled");
+/// Label of pods that have a twin, as `istio/overlays/twin` has it.
+pub(crate) const SERVER: (&str, &str) = ("leastload-server", "enabled");
+
+/// One namespace with `greeter`, a Service, and `client`, a pod.
+pub(crate) struct Stage {
+    pub(crate) namespace: &'static str,
+    /// `ip:port` of the Service.
+    pub(crate) address: String,
+    pub(crate) servers: Vec<Pod>,
+    pub(crate) client: Pod,
+}
+
+impl Stage {
+    /// One greeter for each of `servers`.
+    pub(crate) async fn with(
+        lab: &Lab,
+        namespace: &'static str,
+        servers: &[ServerOptions],
+    ) -> Self {
+        lab.namespace(namespace);
+        let address = format!("{}:{PORT}", lab.service(namespace, "greeter"));
+        let mut pods = Vec::new();
+        for (index, options) in servers.iter().enumerate() {
+            let mut spec = server(namespace, index);
+            spec.server = Some(options.clone());
+            pods.push(lab.pod(spec).await);
+        }
+        let client = PodSpec::client(namespace, "client", &format!("{namespace}-client"));
+        let client = lab.pod(client.label(CLIENT.0, CLIENT.1)).await;
+        let stage = Self { namespace, address, servers: pods, client };
+        stage.client_knows(servers.len()).await;
+        stage
+    }
+
+    /// `count` equal greeters.
+    pub(crate) async fn new(lab: &Lab, namespace: &'static str, count: usize) -> Self {
+        Self::with(lab, namespace, &vec![ServerOptions::default(); count]).await
+    }
+
+    /// One more greeter.
+    pub(crate) async fn add(&mut self, lab: &Lab, index: usize) {
+        self.servers.push(lab.pod(server(self.namespace, index)).await);
+    }
+
+    /// Waits until the client's proxy has so many hosts.
+    pub(crate) async fn client_knows(&self, count: usize) {
+        let cluster = self.cluster();
+        eventually(&format!("{} has {count} hosts", self.client.name()), async || {
+            let hosts = self.client.hosts(&cluster).await;
+            if hosts.len() == count { Ok(()) } else { Err(hosts) }
+        })
+        .await;
+    }
+
+    pub(crate) fn cluster(&self) -> String {
+        cluster(self.namespace, "greeter")
+    }
+
+    pub(crate) fn host(&self) -> String {
+        host(self.namespace, "greeter")
+    }
+
+    /// Callers in the client's pod, two milliseconds of work a call.
+    pub(crate) fn traffic(&self, callers: usize) -> Traffic {
+        let work = Duration::from_millis(2);
+        Traffic::start(&self.client, &self.address, &self.host(), callers, work)
+    }
+
+    /// Waits, while traffic flows, until calls are steered.
+    pub(crate) async fn steered(&self) {
+        steered(&self.client).await;
+    }
+}
+
+/// Waits, while traffic flows, until `client` steers.
+pub(crate) async fn steered(client: &Pod) {
+    let before = client.counts().await.picks("override");
+    eventually(&format!("{} steers", client.name()), async || {
+        let counts = client.counts().await;
+        if counts.picks("override") > before { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
+}
+
+/// Waits, while traffic flows, until `client` steers no more.
+pub(crate) async fn steers_no_more(client: &Pod) {
+    let mut last = (-1, -1);
+    eventually(&format!("{} steers no more", client.name()), async || {
+        let picks = client.counts().await.picks("override");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = (last.1, picks);
+        last = now;
+        if now.0 == now.1 { Ok(()) } else { Err(now) }
+    })
+    .await;
+}
+
+fn server(namespace: &str, index: usize) -> PodSpec {
+    PodSpec::server(namespace, "greeter", &format!("{namespace}-{index}")).label(SERVER.0, SERVER.1)
+}
