@@ -22,6 +22,7 @@ use crate::estimate::Tuning;
 use crate::lease::Lease;
 use crate::ledger::{Counts, Ledger};
 use crate::membership::roster;
+use crate::pace::Pace;
 use crate::pick::{self, Picks, Seat};
 use crate::presence::{Presence, Undertaker};
 use crate::proxy::Proxy;
@@ -66,6 +67,7 @@ pub struct Balancer {
     busy: bool,
     ledger: Ledger,
     presence: Presence,
+    pace: Pace,
     lease: Lease,
     undertaker: Undertaker,
     upkeep: Upkeep,
@@ -100,6 +102,7 @@ impl Balancer {
             busy: false,
             ledger: Ledger::default(),
             presence: Presence::new(me),
+            pace: Pace::default(),
             lease: Lease::new(me),
             undertaker: Undertaker::default(),
             upkeep: Upkeep::new(now_ms),
@@ -125,6 +128,7 @@ impl Balancer {
     /// A request arrives: decides, and counts. Where the verdict is [`Verdict::Asking`], the
     /// endpoints of [`Balancer::questions`] are to be asked, and [`Balancer::settle`] called.
     pub fn start(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>) -> Call {
+        self.stir(proxy);
         let knowledge = self.knowledge(id, ask);
         let left = self.reason_not_to_pick(id, ask, knowledge);
         let choice = match left {

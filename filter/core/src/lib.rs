@@ -28,6 +28,7 @@ pub mod load;
 pub mod membership;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
+pub mod pace;
 pub mod pick;
 pub mod presence;
 pub mod proxy;

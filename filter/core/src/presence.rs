@@ -18,10 +18,12 @@
 use prost::Message;
 
 use crate::ledger::Ledger;
+use crate::pace::{Span, TICK};
 use crate::proxy::Proxy;
 use crate::records::{self, EPOCH, Epoch, Presence as Record, presence_key};
 
-/// Ticks of the observer without a beat after which a VM is taken for dead.
+/// Ticks without a beat after which a VM is taken for dead: the observer's, or where that ticks more
+/// often, of the length that the VM announced.
 pub const DEAD_TICKS: u32 = 4;
 /// Ticks after which an epoch ends although nobody died: ten minutes at four ticks a second. A VM
 /// that stalls through two epochs, counts, and dies before its next tick leaves an error that no
@@ -36,6 +38,7 @@ pub struct Presence {
     place: Option<u32>,
     epoch: u32,
     beat: u64,
+    period_ms: u32,
     places: u32,
 }
 
@@ -47,7 +50,7 @@ impl Presence {
 
     /// `me`: this VM's random name, not 0.
     pub fn new(me: u64) -> Self {
-        Self { me, place: None, epoch: 0, beat: 0, places: 1 }
+        Self { me, place: None, epoch: 0, beat: 0, period_ms: 0, places: 1 }
     }
 
     /// Claims a record if there is none yet: before the first count. Where it cannot be had (the
@@ -59,8 +62,9 @@ impl Presence {
         }
     }
 
-    /// Beats, and follows the epoch.
-    pub fn tick(&mut self, proxy: &dyn Proxy, ledger: &mut Ledger) {
+    /// Beats, and follows the epoch. The next tick is to come within `period_ms`.
+    pub fn tick(&mut self, proxy: &dyn Proxy, ledger: &mut Ledger, period_ms: u32) {
+        self.period_ms = period_ms;
         let epoch = records::read::<Epoch>(proxy, EPOCH).map(|(epoch, _)| epoch);
         self.places = epoch.as_ref().map_or(self.places, |epoch| epoch.places);
         let current = epoch.map_or(self.epoch, |epoch| epoch.epoch);
@@ -81,7 +85,7 @@ impl Presence {
                 self.epoch = current;
             }
             self.beat = self.beat.wrapping_add(1);
-            let next = Record { holder: self.me, beat: self.beat, epoch: self.epoch };
+            let next = self.record(self.epoch);
             if proxy.shared_swap(&key, &next.encode_to_vec(), Some(cas)) {
                 return;
             }
@@ -108,8 +112,7 @@ impl Presence {
 
     fn claim(&mut self, proxy: &dyn Proxy, ledger: &mut Ledger) -> bool {
         let Some(before) = current_epoch(proxy) else { return false };
-        let record = Record { holder: self.me, beat: self.beat, epoch: before };
-        let bytes = record.encode_to_vec();
+        let bytes = self.record(before).encode_to_vec();
         let free = (0..PLACES).find(|&place| {
             let key = presence_key(place);
             match records::read::<Record>(proxy, &key) {
@@ -132,14 +135,20 @@ impl Presence {
         self.place = Some(place);
         ledger.carry_over(proxy, self.epoch);
         if self.epoch != before {
-            self.tick(proxy, ledger);
+            self.tick(proxy, ledger, self.period_ms);
         }
         true
+    }
+
+    fn record(&self, epoch: u32) -> Record {
+        let Self { me, beat, period_ms, .. } = *self;
+        Record { holder: me, beat, epoch, period_ms }
     }
 }
 
 /// The coordinator's part: notices the dead and ends epochs.
 pub struct Undertaker {
+    /// Every record, and for how many thousandths of a tick it has not changed.
     seen: Vec<(Record, u32)>,
     /// The epoch in which this coordinator has zeroed the set that is not used. Whoever ended the
     /// epoch before it may have stopped coordinating without doing so.
@@ -157,8 +166,9 @@ impl Default for Undertaker {
 }
 
 impl Undertaker {
-    /// One look at every record. `zero` zeroes the set that the given epoch does not use.
-    pub fn tick(&mut self, proxy: &dyn Proxy, mut zero: impl FnMut(u32)) {
+    /// One look at every record, `span` after the last. `zero` zeroes the set that the given epoch does
+    /// not use.
+    pub fn tick(&mut self, proxy: &dyn Proxy, span: Span, mut zero: impl FnMut(u32)) {
         let Some((now, cas)) = records::read::<Epoch>(proxy, EPOCH) else { return };
         let mut dead = Vec::new();
         let mut all_moved = true;
@@ -169,11 +179,11 @@ impl Undertaker {
             if record.holder == 0 {
                 *unchanged = 0;
             } else if record == *seen {
-                *unchanged = unchanged.saturating_add(1);
+                *unchanged = unchanged.saturating_add(span.ticks(record.period_ms));
             } else {
                 *unchanged = 0;
             }
-            if *unchanged >= DEAD_TICKS {
+            if *unchanged >= DEAD_TICKS * TICK {
                 dead.push((key, cas));
             } else if record.holder != 0 && record.epoch != now.epoch {
                 all_moved = false;

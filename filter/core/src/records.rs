@@ -39,6 +39,9 @@ pub struct Lease {
     /// Raised at every tick of the holder.
     #[prost(uint64, tag = "2")]
     pub beat: u64,
+    /// Within how many milliseconds it ticks again, where it ticks less often than usual; else 0.
+    #[prost(uint32, tag = "3")]
+    pub period_ms: u32,
 }
 
 /// Which gauge set counts: `epoch & 1`.
@@ -67,6 +70,9 @@ pub struct Presence {
     /// The epoch whose set holds the VM's counts.
     #[prost(uint32, tag = "3")]
     pub epoch: u32,
+    /// Within how many milliseconds it ticks again, where it ticks less often than usual; else 0.
+    #[prost(uint32, tag = "4")]
+    pub period_ms: u32,
 }
 
 /// Every cluster a worker asked about, in order of first use. Only ever appended to, so that an
@@ -96,6 +102,12 @@ pub struct State {
     /// The proxy drains: whoever asks its servers for their load hears that they do.
     #[prost(bool, tag = "5")]
     pub draining: bool,
+    /// No worker has seen a request for a while.
+    #[prost(bool, tag = "6")]
+    pub idle: bool,
+    /// Raised by workers that see requests: every few seconds, and by the first one that ends idleness.
+    #[prost(uint64, tag = "7")]
+    pub stirs: u64,
 }
 
 /// What the workers learned of a server beside the proxy: each adds what it saw, the coordinator

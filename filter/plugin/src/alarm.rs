@@ -41,11 +41,23 @@ impl Alarm {
         self.period_ms.get() != self.usual_ms.get()
     }
 
-    /// It ticked, and what was to do is done.
-    pub(crate) fn ticked(&self, vm: &Vm) {
+    /// Whether this request is the first after a while: then the next tick is due as soon as ever.
+    pub(crate) fn quicken(&self, vm: &Vm) {
+        let mut balancer = vm.balancer.borrow_mut();
+        if balancer.take_woken() {
+            let period_ms = balancer.period_ms();
+            drop(balancer);
+            self.wake(vm, vm.now_us() + period_ms * 1_000);
+        }
+    }
+
+    /// It ticked, and what was to do is done. From now on it is to tick so often when nobody waits.
+    pub(crate) fn ticked(&self, vm: &Vm, usual_ms: u64) {
         let now_us = vm.now_us();
-        let mut wanted = self.usual_ms.get();
-        if self.is_early() {
+        let mut wanted = usual_ms;
+        let was_early = self.is_early();
+        self.usual_ms.set(usual_ms);
+        if was_early {
             // Those that wait must not put off what is to be done regularly.
             wanted = wanted.min(milliseconds(vm.until_tick_us(now_us, wanted * 1_000)));
         }

@@ -68,28 +68,8 @@ impl Request {
         Some((self.plugin.way(&self.vm, cluster), has_trailers))
     }
 
-    /// Removes our names from what passes a gateway, but for those that the request's side handles.
-    fn strip(&self, map: MapType) {
-        if self.plugin.config.edge {
-            reports::drop(map);
-            host::drop_header(map, SELF);
-        }
-    }
-}
-
-impl Context for Request {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, _: usize, _: usize) {
-        if let Side::Outbound(outbound) = &mut self.side {
-            outbound.heard(&self.vm, token, headers > 0);
-        }
-        self.vm.sweep(self.context);
-    }
-}
-
-impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        #[cfg(feature = "crash-on-demand")]
-        crate::fault::on_request();
+    /// Decides which way it goes, and sends it there.
+    fn begin(&mut self) -> Action {
         let vm = &self.vm;
         vm.sweep(self.context);
         self.strip(REQUEST);
@@ -121,6 +101,33 @@ impl HttpContext for Request {
                 Action::Continue
             }
         }
+    }
+
+    /// Removes our names from what passes a gateway, but for those that the request's side handles.
+    fn strip(&self, map: MapType) {
+        if self.plugin.config.edge {
+            reports::drop(map);
+            host::drop_header(map, SELF);
+        }
+    }
+}
+
+impl Context for Request {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, _: usize, _: usize) {
+        if let Side::Outbound(outbound) = &mut self.side {
+            outbound.heard(&self.vm, token, headers > 0);
+        }
+        self.vm.sweep(self.context);
+    }
+}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        #[cfg(feature = "crash-on-demand")]
+        crate::fault::on_request();
+        let action = self.begin();
+        self.plugin.alarm.quicken(&self.vm);
+        action
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {

@@ -16,7 +16,7 @@ use crate::host::{self, CallBody};
 use crate::metrics::Trouble;
 use crate::probe::Path;
 use crate::request::Request;
-use crate::vm::{Vm, tick_period_ms};
+use crate::vm::Vm;
 
 /// How long the admin interface may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -202,7 +202,7 @@ impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         if let Some(config) = self.load(&host::configuration(size)) {
             let alarm = Rc::clone(&self.plugin.alarm);
-            alarm.start(&self.vm, tick_period_ms(&config));
+            alarm.start(&self.vm, self.vm.period_ms(&config));
             self.vm.configure(Rc::new(config.clone()));
             self.plugin = Plugin::new(config, true, alarm);
         }
@@ -215,9 +215,9 @@ impl RootContext for Root {
         let (vm, alarm) = (&self.vm, &self.plugin.alarm);
         vm.sweep(self.context);
         let request = vm.tick(alarm.is_early());
-        alarm.ticked(vm);
-        let Some(request) = request else { return };
         let Some(config) = vm.config() else { return };
+        alarm.ticked(vm, vm.period_ms(&config));
+        let Some(request) = request else { return };
         let cluster = config.discovery.admin_cluster.as_deref().unwrap_or_default();
         let headers =
             vec![(":method", "GET"), (":path", &request.path), (":authority", "leastload")];

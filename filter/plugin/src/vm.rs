@@ -87,7 +87,7 @@ impl Vm {
     /// earlier than the period says.
     pub(crate) fn tick(&self, extra: bool) -> Option<AdminRequest> {
         let config = self.config()?;
-        let period_us = tick_period_ms(&config) * 1_000;
+        let period_us = self.period_ms(&config) * 1_000;
         let now_us = self.tell_time();
         // A quarter of tolerance: the timers of one plugin configuration are some milliseconds off.
         let least_us = if extra { period_us } else { period_us * 3 / 4 };
@@ -98,14 +98,17 @@ impl Vm {
         self.balancer.borrow_mut().tick(&self.envoy, &config, now_us / 1_000)
     }
 
+    /// How often this VM ticks at present.
+    pub(crate) fn period_ms(&self, config: &Config) -> u64 {
+        if self.ticked_us.get().is_some() {
+            self.balancer.borrow().period_ms()
+        } else {
+            config.discovery.tick_ms()
+        }
+    }
+
     /// Microseconds until the next tick is due, with a period of so many.
     pub(crate) fn until_tick_us(&self, now_us: u64, period_us: u64) -> u64 {
         self.ticked_us.get().map_or(0, |last| (last + period_us).saturating_sub(now_us))
     }
-}
-
-/// How often a VM ticks: four times within the discovery interval, so that an election takes less
-/// than three of them, and at least four times a second, so that a dead worker is noticed.
-pub(crate) fn tick_period_ms(config: &Config) -> u64 {
-    (config.discovery.interval_ms / 4).clamp(25, 250)
 }

@@ -22,7 +22,7 @@ const MOST_SETTLINGS: usize = 4;
 const NEARLY_AN_EPOCH: usize = 2_360;
 /// Ticks of all VMs after which everything is in order, whoever crashed where: the lease passes on,
 /// the dead are found, the epoch moves, and moves once more where somebody asks to heal.
-const SETTLED: usize = 32;
+const SETTLED: usize = 60;
 
 const CONFIGS: [&str; 4] = [
     r#"{"discovery":{"admin_cluster":"","static":{"c":["10.0.0.0:80","10.0.0.1:80","10.0.0.2:80"]}}}"#,

@@ -134,6 +134,7 @@ impl Balancer {
 
     /// A request arrives at the server.
     pub fn arrive(&mut self, proxy: &dyn Proxy, id: TwinId) -> Visit {
+        self.stir(proxy);
         let mut visit = Visit { server: id, others: 0.0, since_us: self.now_us };
         if let Some(server) = self.twins.get(id.0 as usize) {
             visit.others = server.in_flight(proxy, &mut self.ledger, Work::ZERO);
@@ -145,6 +146,9 @@ impl Balancer {
     /// What the server's load is, for the response to `visit`, which it leaves out; or for the answer
     /// to a probe, which counts as one.
     pub fn stamp(&mut self, proxy: &dyn Proxy, id: TwinId, visit: Option<&Visit>) -> Stamp {
+        if visit.is_none() {
+            self.stir(proxy);
+        }
         let nobody = &mut Beside::new(String::new(), usize::MAX);
         let server = self.twins.get_mut(id.0 as usize).unwrap_or(nobody);
         let carried = if visit.is_some() { Work::ONE } else { Work::ZERO };
@@ -165,6 +169,7 @@ impl Balancer {
     #[expect(clippy::needless_pass_by_value, reason = "it ends here")]
     pub fn leave(&mut self, proxy: &dyn Proxy, visit: Visit, how: Departure) {
         let Visit { server, others, since_us } = visit;
+        self.pace.saw();
         let Some(server) = self.twins.get_mut(server.0 as usize) else { return };
         self.ledger.down(proxy, server.book, 0, Work::ONE);
         #[expect(clippy::cast_precision_loss, reason = "digits that matter stay")]

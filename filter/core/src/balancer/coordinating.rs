@@ -7,6 +7,7 @@ use crate::Map;
 use crate::config::Config;
 use crate::membership::admin::{self, Cluster};
 use crate::membership::roster::{self, Listing};
+use crate::pace::Span;
 use crate::proxy::{ClusterGauge, Proxy};
 use crate::records::{self, CLUSTERS, Clusters, Roster, STATE, Source, Standing, State};
 
@@ -34,6 +35,8 @@ pub(super) struct Coordinating {
     /// When the answer under way was asked for, and when to ask next.
     asked_ms: Option<u64>,
     next_ms: u64,
+    /// The same where the proxy is idle.
+    idle_next_ms: u64,
     /// How many clusters the last answer was asked for.
     asked_clusters: usize,
     /// Whether none of them was that of anything but a server beside the proxy.
@@ -49,6 +52,17 @@ impl Coordinating {
         self.gone.clear();
         self.asked_ms = None;
         self.asked_clusters = 0;
+    }
+
+    /// The next question is due in so many milliseconds; `idle_ms`: where the proxy is idle.
+    fn ask_in(&mut self, now_ms: u64, ms: u64, idle_ms: u64) {
+        self.next_ms = now_ms.saturating_add(ms);
+        self.idle_next_ms = now_ms.saturating_add(idle_ms);
+    }
+
+    /// When it is due.
+    fn due_ms(&self, idle: bool) -> u64 {
+        if idle { self.idle_next_ms } else { self.next_ms }
     }
 }
 
@@ -96,7 +110,9 @@ impl Balancer {
         self.coordinating.asked_ms = None;
         let pace_ms = length.saturating_mul(1_000) / BYTES_PER_SECOND;
         let due_ms = config.discovery.interval_ms.max(pace_ms);
-        self.coordinating.next_ms = now_ms.saturating_add(due_ms);
+        // Nobody picks by what is read meanwhile; so it does not hold longer either.
+        let idle_ms = config.discovery.idle_interval_ms().max(due_ms);
+        self.coordinating.ask_in(now_ms, due_ms, idle_ms);
         for (index, name) in clusters(&names) {
             let listing = compose(config, name, answer.cluster(name));
             publish(proxy, index, name, &listing);
@@ -121,11 +137,11 @@ impl Balancer {
         let interval_ms = config.discovery.interval_ms;
         if self.coordinating.asked_servers_alone {
             // Nothing is missing where nobody tells how the servers are.
-            self.coordinating.next_ms =
-                self.now_ms.saturating_add(interval_ms.max(SERVERS_RETRY_MS));
+            let retry_ms = interval_ms.max(SERVERS_RETRY_MS);
+            self.coordinating.ask_in(self.now_ms, retry_ms, retry_ms);
             return;
         }
-        self.coordinating.next_ms = self.now_ms.saturating_add(interval_ms);
+        self.coordinating.ask_in(self.now_ms, interval_ms, interval_ms);
         let mut first = false;
         records::update::<State>(proxy, STATE, |state| {
             first = !core::mem::replace(&mut state.failing, true);
@@ -144,11 +160,12 @@ impl Balancer {
         &mut self,
         proxy: &dyn Proxy,
         config: &Config,
+        span: Span,
     ) -> Option<AdminRequest> {
         let names = enlisted(proxy);
         self.adopt_servers(&names);
         let Self { undertaker, ledger, .. } = self;
-        undertaker.tick(proxy, |epoch| {
+        undertaker.tick(proxy, span, |epoch| {
             for name in &names {
                 let key = records::roster_key(name);
                 let slots = if is_server(name) {
@@ -176,7 +193,8 @@ impl Balancer {
             self.admin_failed(proxy, config);
         }
         let newcomers = names.len() > self.coordinating.asked_clusters && !self.upkeep.failing;
-        if names.is_empty() || (now_ms < self.coordinating.next_ms && !newcomers) {
+        let due_ms = self.coordinating.due_ms(self.pace.is_idle());
+        if names.is_empty() || (now_ms < due_ms && !newcomers) {
             return self.ready_question();
         }
         self.coordinating.asked_clusters = names.len();

@@ -9,6 +9,7 @@ impl Balancer {
     /// The request ended, however it did. `at` is the endpoint that served it, where known.
     pub fn end(&mut self, proxy: &dyn Proxy, mut call: Call, ending: Ending, at: Option<&str>) {
         let now_us = self.now_us;
+        self.pace.saw();
         let (counted, steered) = (call.counted, call.verdict == Verdict::Steer);
         self.count(proxy, &mut call, None);
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };

@@ -289,10 +289,10 @@ impl Balancer {
         rng.f64() * (silent + others) < silent
     }
 
-    /// Brings up to date what is usual.
-    pub(super) fn survey(&mut self) {
+    /// Brings up to date what is usual, after so many ticks at the usual pace.
+    pub(super) fn survey(&mut self, ticks: u64) {
         for cluster in self.clusters.iter_mut().filter(|cluster| cluster.reports.is_any()) {
-            cluster.fade();
+            (0..ticks).for_each(|_| cluster.fade());
             cluster.survey(self.now_us);
         }
     }

@@ -17,6 +17,8 @@ pub(super) struct Serving {
     pub(super) drains: bool,
     asked_ms: Option<u64>,
     next_ms: u64,
+    /// The same where the proxy is idle.
+    idle_next_ms: u64,
 }
 
 impl Serving {
@@ -35,11 +37,13 @@ impl Balancer {
     /// What the coordinator of a proxy with servers asks now and then.
     pub(super) fn ready_question(&mut self) -> Option<AdminRequest> {
         let (serving, now_ms) = (&mut self.serving, self.now_ms);
-        if self.twins.is_empty() || now_ms < serving.next_ms {
+        let next_ms = if self.pace.is_idle() { serving.idle_next_ms } else { serving.next_ms };
+        if self.twins.is_empty() || now_ms < next_ms {
             return None;
         }
         serving.asked_ms = Some(now_ms);
         serving.next_ms = now_ms.saturating_add(RETRY_MS);
+        serving.idle_next_ms = serving.next_ms;
         Some(AdminRequest { path: "/ready".to_owned() })
     }
 
@@ -55,7 +59,9 @@ impl Balancer {
         let read = body.take(16).read_to_end(&mut word).is_ok();
         let drains = read && word.starts_with(b"DRAINING");
         if drains || word.starts_with(b"LIVE") {
-            self.serving.next_ms = self.now_ms.saturating_add(config.discovery.interval_ms);
+            let discovery = &config.discovery;
+            self.serving.next_ms = self.now_ms.saturating_add(discovery.interval_ms);
+            self.serving.idle_next_ms = self.now_ms.saturating_add(discovery.idle_interval_ms());
         }
         records::update::<State>(proxy, STATE, |state| {
             core::mem::replace(&mut state.draining, drains) != drains

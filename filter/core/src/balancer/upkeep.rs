@@ -66,8 +66,7 @@ impl Upkeep {
 }
 
 impl Balancer {
-    /// Must be called regularly, about four times within `discovery.interval`. `now_ms`: the clock
-    /// of [`Balancer::new`]. Returns what to ask the admin interface, if it is time; exactly one
+    /// Must be called once in [`Balancer::period_ms`]. `now_ms`: the clock of [`Balancer::new`]. Returns what to ask the admin interface, if it is time; exactly one
     /// of [`Balancer::admin_answered`] and [`Balancer::admin_failed`] should follow.
     pub fn tick(
         &mut self,
@@ -76,23 +75,51 @@ impl Balancer {
         now_ms: u64,
     ) -> Option<AdminRequest> {
         self.set_time(self.now_us.max(now_ms.saturating_mul(1_000)));
-        self.survey();
         self.upkeep.max_age_ms = config.discovery.max_age_ms;
         self.upkeep.idle = config.most_idle();
-        self.presence.tick(proxy, &mut self.ledger);
-        self.lease.tick(proxy, self.busy);
+        self.follow(proxy);
+        let span = self.pace.tick(self.now_ms, &config.discovery);
+        self.survey(self.pace.usual_ticks(span));
+        // Said before it is so.
+        let period_ms = self.pace.announced_ms();
+        self.presence.tick(proxy, &mut self.ledger, period_ms);
+        self.lease.tick(proxy, self.busy, span, period_ms);
+        self.pace.tell(proxy, self.now_ms);
         let request = if self.lease.is_held() {
-            self.coordinate(proxy, config)
+            self.pace.watch(proxy, self.now_ms);
+            self.coordinate(proxy, config, span)
         } else {
             self.undertaker.reset();
             self.coordinating.stop();
+            self.pace.stop_watching();
             self.serving.stop_asking();
             None
         };
         self.forget(proxy);
-        self.follow(proxy);
         self.learn_of_servers(proxy, config);
         request
+    }
+
+    /// How often to call [`Balancer::tick`] from now on. It changes at ticks, and where
+    /// [`Balancer::take_woken`] says so.
+    pub fn period_ms(&self) -> u64 {
+        self.pace.period_ms()
+    }
+
+    /// Whether a request woke this VM since this was last asked.
+    pub fn take_woken(&mut self) -> bool {
+        self.pace.take_woken()
+    }
+
+    /// A request or a probe comes. The first one after a while without any brings this VM up to date,
+    /// as far as it would be had it ticked all the time.
+    pub(super) fn stir(&mut self, proxy: &dyn Proxy) {
+        self.pace.saw();
+        if self.pace.is_idle() {
+            self.pace.wake(proxy, self.now_ms);
+            self.presence.tick(proxy, &mut self.ledger, self.pace.announced_ms());
+            self.follow(proxy);
+        }
     }
 
     /// Takes over what was published since the last tick.
@@ -105,6 +132,7 @@ impl Balancer {
         }
         self.upkeep.due_ms = state.due_ms;
         self.upkeep.failing = state.failing;
+        self.pace.follow(&state);
         self.serving.drains = state.draining;
         for cluster in &mut self.clusters {
             let published = state.versions.get(cluster.index).copied().unwrap_or(0);

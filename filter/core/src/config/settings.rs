@@ -56,6 +56,37 @@ pub struct Discovery {
     pub learn_percent: f64,
 }
 
+impl Discovery {
+    /// A VM ticks at least four times a second, so that a dead worker is noticed.
+    pub const SLOWEST_TICK_MS: u64 = 250;
+    /// At most so many intervals pass between two readings where the proxy is idle.
+    const IDLE: u64 = 5;
+    /// Where it is idle, readings are at most so far apart, unless they always are: half of the time
+    /// for which a word holds that a server does not serve.
+    const LONGEST_IDLE_MS: u64 = 15_000;
+
+    /// How often a VM ticks: four times within the interval, so that an election takes less than
+    /// three of them.
+    pub fn tick_ms(&self) -> u64 {
+        (self.interval_ms / 4).clamp(25, Self::SLOWEST_TICK_MS)
+    }
+
+    /// The same where the proxy is idle: as many within the time between two readings, and at most
+    /// four times as long.
+    pub fn idle_tick_ms(&self) -> u64 {
+        let usual = self.tick_ms();
+        (self.idle_interval_ms() / 4).min(4 * usual).max(usual)
+    }
+
+    /// Time between two readings where the proxy is idle: no more than two fifths of what makes them
+    /// stale. So the first request finds a list that holds, even where whoever reads has just died: a
+    /// reading is late by a tick, four ticks are waited for the dead, and some shorter ones follow.
+    pub fn idle_interval_ms(&self) -> u64 {
+        let longest = Self::LONGEST_IDLE_MS.min(self.max_age_ms / 5 * 2);
+        self.interval_ms.saturating_mul(Self::IDLE).min(longest).max(self.interval_ms)
+    }
+}
+
 /// How much of it is in force.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::*;
 use crate::lease::Lease;
 use crate::memory::Memory;
+use crate::pace::AS_USUAL;
 use crate::test;
 use crate::work::Work;
 
@@ -21,6 +22,8 @@ struct Vm {
     lease: Lease,
     undertaker: Undertaker,
     calls: Vec<u32>,
+    /// How often it ticks, as it says.
+    period_ms: u32,
 }
 
 impl Vm {
@@ -33,6 +36,7 @@ impl Vm {
             lease: Lease::new(me),
             undertaker: Undertaker { renew_after: 40, ..Undertaker::default() },
             calls: Vec::new(),
+            period_ms: 250,
         }
     }
 
@@ -50,11 +54,13 @@ impl Vm {
     }
 
     fn tick(&mut self, proxy: &Memory) {
-        self.presence.tick(proxy, &mut self.ledger);
-        self.lease.tick(proxy, false);
+        let period_ms = u64::from(self.period_ms);
+        let span = Span::new(period_ms, period_ms);
+        self.presence.tick(proxy, &mut self.ledger, self.period_ms);
+        self.lease.tick(proxy, false, span, self.period_ms);
         if self.lease.is_held() {
             let Self { undertaker, ledger, .. } = self;
-            undertaker.tick(proxy, |epoch| ledger.zero_other(proxy, 0, SLOTS, epoch));
+            undertaker.tick(proxy, span, |epoch| ledger.zero_other(proxy, 0, SLOTS, epoch));
         } else {
             self.undertaker.reset();
         }
@@ -148,6 +154,10 @@ fn counts_are_exact_whoever_crashes_or_stalls_where() {
     for seed in 0..150 {
         let proxy = Rc::new(Memory::default());
         let vms = vms(4);
+        // Every second time some tick less often, or believe so.
+        for vm in vms.iter().skip(1).step_by(2).filter(|_| seed % 2 == 1) {
+            vm.borrow_mut().period_ms = 1_000;
+        }
         let dice = Rc::new(RefCell::new(fastrand::Rng::with_seed(seed)));
         {
             let (vms, dice) = (Rc::clone(&vms), Rc::clone(&dice));

@@ -14,6 +14,7 @@ mod endings;
 mod faults;
 mod grpc;
 mod headers;
+mod idle;
 mod learned;
 mod membership;
 mod memory;

@@ -75,6 +75,8 @@ fn a_slot_is_used_again_only_after_half_a_minute_and_without_work() {
     ticks(&proxy, 4 * 60);
     let join = |address: &str| {
         proxy.edit_cluster(CLUSTER, |cluster| cluster.hosts.push(address.into()));
+        // It was idle.
+        answered(&proxy, 0);
         ticks(&proxy, 6);
     };
     join("10.0.0.4:80");
@@ -99,6 +101,7 @@ fn a_slot_is_not_reused_within_half_a_minute() {
     proxy.edit_cluster(CLUSTER, |cluster| cluster.remove(HOSTS[0]));
     ticks(&proxy, 4 * 25);
     proxy.edit_cluster(CLUSTER, |cluster| cluster.hosts.push("10.0.0.4:80".into()));
+    answered(&proxy, 0);
     ticks(&proxy, 6);
     let calls: Vec<_> = (0..3).map(|_| call(&proxy, 0)).collect();
     assert_eq!(work_at(&proxy, CLUSTER, 0), 0);

@@ -13,12 +13,18 @@ fn two_plugins_in_one_vm_tick_as_one() {
     let second = Plugin::new("second").root_id("other").config("{}");
     let proxy = warm(sidecar(json!({})).plugin(second));
     proxy.take_trace();
-    ticks(&proxy, 40);
-    let trace = proxy.take_trace().filter(|record| record.thread == Thread::Main);
-    let beats = trace.calls().filter(|call| {
-        call.call == HostCall::SetSharedData && call.arguments.contains("leastload.1.lease")
-    });
-    assert_eq!(beats.count(), 40);
+    let beats = |count| {
+        ticks(&proxy, count);
+        let trace = proxy.take_trace().filter(|record| record.thread == Thread::Main);
+        let beats = trace.calls().filter(|call| {
+            call.call == HostCall::SetSharedData && call.arguments.contains("leastload.1.lease")
+        });
+        beats.count()
+    };
+    assert_eq!(beats(30), 30);
+    ticks(&proxy, 20);
+    beats(0);
+    assert_eq!(beats(80), 20, "idle");
     assert_eq!(spread(&proxy, 0, 3), HOSTS);
     assert_idle(&proxy);
 }

@@ -52,7 +52,7 @@ impl LeastloadConfig {
         Leastload {
             settings: config.cluster(CLUSTER),
             costs: paths.collect(),
-            period: (config.discovery.interval_ms / 4).clamp(25, 250) * MS,
+            period: config.discovery.tick_ms() * MS,
             answers: scenario.membership.source == Source::Admin,
             // The scenario was checked.
             twin: self.twin(&config).unwrap_or_default(),

@@ -169,7 +169,7 @@ fn nobody_waits_for_longer_than_a_quarter_of_a_service() {
         let mut rig = Rig::new(1, &servers(2, more));
         let load = Load { service_us: (ms > 0.0).then_some(ms * 1_000.0), ..busy(3.0) };
         rig.hear_all(&[load; 2]);
-        rig.vms[0].survey();
+        rig.vms[0].survey(1);
         let (id, settings) = (rig.id(0), rig.config.cluster(CLUSTER));
         let ask = Ask { config: &rig.config, settings: &settings, cost: Work::ONE };
         rig.vms[0].longest_wait_us(id, ask)

@@ -51,6 +51,7 @@ fn the_admin_interface_is_asked_once_an_interval() {
         let mut rig = asking(config);
         for _ in 0..5 {
             answer(&mut rig, 1_000);
+            rig.call(0, "x");
             assert_eq!(next_question(&mut rig), ticks, "{config}");
         }
         rig.vms[0].admin_failed(&rig.proxy, &rig.config);

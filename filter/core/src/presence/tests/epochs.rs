@@ -26,8 +26,8 @@ fn an_epoch_ends_after_ten_minutes_although_nobody_died() {
     vm.up(&proxy, 0);
     let mut undertaker = Undertaker::default();
     for tick in 1..=2 * RENEW_TICKS {
-        vm.presence.tick(&proxy, &mut vm.ledger);
-        undertaker.tick(&proxy, |_| {});
+        vm.presence.tick(&proxy, &mut vm.ledger, 250);
+        undertaker.tick(&proxy, AS_USUAL, |_| {});
         assert_eq!(epoch(&proxy), 1 + tick / RENEW_TICKS, "tick {tick}");
     }
 }
@@ -42,9 +42,9 @@ fn the_abandoned_set_is_zeroed_once_when_all_have_left_it() {
     for tick in 1..=9 {
         // The VM stalls while the epoch begins.
         if !(5..=6).contains(&tick) {
-            vm.presence.tick(&proxy, &mut vm.ledger);
+            vm.presence.tick(&proxy, &mut vm.ledger, 250);
         }
-        undertaker.tick(&proxy, |epoch| zeroed.push((tick, epoch)));
+        undertaker.tick(&proxy, AS_USUAL, |epoch| zeroed.push((tick, epoch)));
     }
     // The set that epoch 2 will use, before; the one that epoch 1 used, when the VM has moved.
     assert_eq!(zeroed, [(5, 1), (7, 2)]);
@@ -57,7 +57,7 @@ fn the_dead_are_buried_after_four_looks_of_the_same_coordinator() {
     vm.up(&proxy, 0);
     let mut undertaker = Undertaker::default();
     let mut look = |times: u32| {
-        (0..times).for_each(|_| undertaker.tick(&proxy, |_| {}));
+        (0..times).for_each(|_| undertaker.tick(&proxy, AS_USUAL, |_| {}));
         epoch(&proxy)
     };
     assert_eq!(look(DEAD_TICKS), 1, "the first look only learns of it");
@@ -67,12 +67,12 @@ fn the_dead_are_buried_after_four_looks_of_the_same_coordinator() {
     let mut vm = Vm::new(2);
     vm.up(&proxy, 0);
     undertaker.reset();
-    (0..DEAD_TICKS).for_each(|_| undertaker.tick(&proxy, |_| {}));
+    (0..DEAD_TICKS).for_each(|_| undertaker.tick(&proxy, AS_USUAL, |_| {}));
     // Another VM coordinated meanwhile: what was seen before tells nothing.
     undertaker.reset();
-    (0..DEAD_TICKS).for_each(|_| undertaker.tick(&proxy, |_| {}));
+    (0..DEAD_TICKS).for_each(|_| undertaker.tick(&proxy, AS_USUAL, |_| {}));
     assert_eq!(first_record(&proxy).holder, 2);
-    undertaker.tick(&proxy, |_| {});
+    undertaker.tick(&proxy, AS_USUAL, |_| {});
     assert_eq!(first_record(&proxy).holder, 0);
 }
 
@@ -114,20 +114,20 @@ fn a_live_set_that_a_stalled_coordinator_zeroed_is_healed() {
     dead.up(&proxy, 0);
     let [mut stalled, mut next] = [Undertaker::default(), Undertaker::default()];
     for _ in 0..DEAD_TICKS {
-        living.presence.tick(&proxy, &mut living.ledger);
-        stalled.tick(&proxy, |_| {});
-        next.tick(&proxy, |_| {});
+        living.presence.tick(&proxy, &mut living.ledger, 250);
+        stalled.tick(&proxy, AS_USUAL, |_| {});
+        next.tick(&proxy, AS_USUAL, |_| {});
     }
     assert_eq!(epoch(&proxy), 1);
-    stalled.tick(&proxy, |epoch| {
-        next.tick(&proxy, |epoch| zero(&proxy, epoch));
-        living.presence.tick(&proxy, &mut living.ledger);
+    stalled.tick(&proxy, AS_USUAL, |epoch| {
+        next.tick(&proxy, AS_USUAL, |epoch| zero(&proxy, epoch));
+        living.presence.tick(&proxy, &mut living.ledger, 250);
         zero(&proxy, epoch);
     });
     assert_eq!((epoch(&proxy), proxy.gauge(CLUSTER, 0, 0)), (2, 0), "the live set is zeroed");
     for _ in 0..3 {
-        next.tick(&proxy, |epoch| zero(&proxy, epoch));
-        living.presence.tick(&proxy, &mut living.ledger);
+        next.tick(&proxy, AS_USUAL, |epoch| zero(&proxy, epoch));
+        living.presence.tick(&proxy, &mut living.ledger, 250);
     }
     assert_eq!(proxy.leftovers(), [(format!("{CLUSTER}/0/1"), 1000)]);
 }
@@ -140,21 +140,21 @@ fn a_live_set_that_was_zeroed_for_an_epoch_that_is_over_is_healed() {
     living.up(&proxy, 0);
     let [mut stalled, mut next] =
         [Undertaker { renew_after: 1, ..Undertaker::default() }, Undertaker::default()];
-    stalled.tick(&proxy, |epoch| zero(&proxy, epoch));
+    stalled.tick(&proxy, AS_USUAL, |epoch| zero(&proxy, epoch));
     stalled.renew_after = RENEW_TICKS;
-    living.presence.tick(&proxy, &mut living.ledger);
+    living.presence.tick(&proxy, &mut living.ledger, 250);
     assert_eq!(epoch(&proxy), 2);
     next.renew_after = 1;
-    stalled.tick(&proxy, |epoch| {
-        next.tick(&proxy, |epoch| zero(&proxy, epoch));
-        living.presence.tick(&proxy, &mut living.ledger);
+    stalled.tick(&proxy, AS_USUAL, |epoch| {
+        next.tick(&proxy, AS_USUAL, |epoch| zero(&proxy, epoch));
+        living.presence.tick(&proxy, &mut living.ledger, 250);
         zero(&proxy, epoch);
     });
     next.renew_after = RENEW_TICKS;
     assert_eq!((epoch(&proxy), proxy.gauge(CLUSTER, 0, 1)), (3, 0), "the live set is zeroed");
     for _ in 0..3 {
-        next.tick(&proxy, |epoch| zero(&proxy, epoch));
-        living.presence.tick(&proxy, &mut living.ledger);
+        next.tick(&proxy, AS_USUAL, |epoch| zero(&proxy, epoch));
+        living.presence.tick(&proxy, &mut living.ledger, 250);
     }
     assert_eq!(proxy.leftovers(), [(format!("{CLUSTER}/0/0"), 1000)]);
 }
