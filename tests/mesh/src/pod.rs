@@ -244,6 +244,23 @@ impl Pod {
         self.server = None;
     }
 
+    /// Starts its greeter, again where it was killed.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn revive_server(&mut self, tools: &Tools) {
+        if let Some(options) = self.spec.server.clone() {
+            self.server = None;
+            self.serve(tools, &options);
+        }
+        let address = self.endpoint();
+        eventually(&format!("{} serves", self.spec.name), async || {
+            let connect = tokio::net::TcpStream::connect(address.clone());
+            self.network.run(connect).await.map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
     /// Ends its proxy and starts it again, with whatever the mesh tells it now.
     ///
     /// # Panics

@@ -14,6 +14,7 @@ use leastload_fleet::proto::helloworld::{HelloReply, HelloRequest, greeter_clien
 use tokio::task::JoinHandle;
 use tonic::{
     Request, Response, Status,
+    metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
 
@@ -180,7 +181,8 @@ async fn call(address: String, authority: String, work: Duration, state: Arc<Sta
     }
 }
 
-/// One call with this metadata; the reply says what metadata the server saw.
+/// One call with this metadata (that of a name with `-bin` at its end as bytes); the reply says what
+/// metadata the server saw.
 ///
 /// # Errors
 /// What the call ended with; only from inside the client's pod.
@@ -192,6 +194,11 @@ pub async fn one_call(
     let channel = connect(address, authority).await?;
     let mut request = Request::new(HelloRequest { echo_metadata: true, ..HelloRequest::default() });
     for (name, value) in metadata {
+        if name.ends_with("-bin") {
+            let bytes = MetadataValue::from_bytes(value.as_bytes());
+            request.metadata_mut().append_bin(*name, bytes);
+            continue;
+        }
         let value = value.parse().map_err(|_| Status::internal("no metadata"))?;
         request.metadata_mut().append(*name, value);
     }

@@ -109,6 +109,36 @@ pub(crate) async fn steers_no_more(client: &Pod) {
     .await;
 }
 
+/// Manifests that are in the cluster as long as this is.
+pub(crate) struct Applied<'a> {
+    lab: &'a Lab,
+    namespace: String,
+    manifests: String,
+}
+
+impl<'a> Applied<'a> {
+    pub(crate) fn new(lab: &'a Lab, namespace: &str, manifests: String) -> Self {
+        lab.kube().apply(namespace, &manifests);
+        Self { lab, namespace: namespace.into(), manifests }
+    }
+}
+
+impl Drop for Applied<'_> {
+    fn drop(&mut self) {
+        // Also where the test failed: what stands in the root namespace would hold for all that follow.
+        self.lab.kube().run(
+            &["delete", "--ignore-not-found", "--wait=false", "-n", &self.namespace, "-f", "-"],
+            &self.manifests,
+        );
+    }
+}
+
+/// A part of `istio/sample`, for another namespace than `sample`.
+pub(crate) fn sample(lab: &Lab, part: &str, namespace: &str) -> String {
+    let folder = lab.tools.repository.join("istio/sample").join(part);
+    lab.kube().kustomize(&folder).replace("sample", namespace)
+}
+
 fn server(namespace: &str, index: usize) -> PodSpec {
     PodSpec::server(namespace, "greeter", &format!("{namespace}-{index}")).label(SERVER.0, SERVER.1)
 }
