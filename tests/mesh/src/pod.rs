@@ -41,6 +41,9 @@ pub struct PodSpec {
     pub proxy: Option<Proxy>,
     /// Threads of the proxy that serve.
     pub concurrency: u32,
+    /// Whether ambient mode has captured it, so that it is called through HBONE. The sidecar takes
+    /// that in the place of ztunnel.
+    pub ambient: bool,
 }
 
 impl PodSpec {
@@ -54,6 +57,7 @@ impl PodSpec {
             server: None,
             proxy: Some(Proxy::Sidecar),
             concurrency: 1,
+            ambient: false,
         }
     }
 
@@ -281,7 +285,11 @@ impl Pod {
     fn create(&self) {
         let spec = &self.spec;
         let mut labels = spec.labels();
-        if spec.proxy.is_some() {
+        let mut annotations = json!({});
+        if spec.ambient {
+            // As Istio's CNI plugin has it.
+            annotations["ambient.istio.io/redirection"] = json!("enabled");
+        } else if spec.proxy.is_some_and(|proxy| proxy != Proxy::Waypoint) {
             // As the injector has it: who has no such label is called without TLS.
             labels["security.istio.io/tlsMode"] = json!("istio");
         }
@@ -289,7 +297,7 @@ impl Pod {
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": spec.app()}});
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": spec.name, "labels": labels},
+            "metadata": {"name": spec.name, "labels": labels, "annotations": annotations},
             "spec": {
                 "nodeName": spec.node, "serviceAccountName": spec.app(),
                 "terminationGracePeriodSeconds": 0,

@@ -36,6 +36,9 @@ impl Proxy {
     }
 }
 
+/// Template of Envoy's first configuration, in the pod's folder.
+const BOOTSTRAP: &str = "etc/istio/bootstrap.json";
+
 /// Starts the proxy of a pod; what agent and Envoy write goes to the log of the pod's name.
 pub(crate) fn start(
     tools: &Tools,
@@ -46,7 +49,7 @@ pub(crate) fn start(
     kind: Proxy,
 ) -> Process {
     let folder = tools.file(&format!("pods/{}", spec.name));
-    files(kube, spec, &folder);
+    files(tools, kube, spec, &folder);
     // A /var/lib/istio of its own, and a folder of its own for what the agent finds by relative
     // paths; in a container it starts in /.
     let script = "mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/istio/data && \
@@ -63,7 +66,7 @@ pub(crate) fn start(
     let configuration = json!({
         "binaryPath": tools.envoy,
         "configPath": "./etc/istio/proxy",
-        "proxyBootstrapTemplatePath": tools.share("envoy_bootstrap.json"),
+        "proxyBootstrapTemplatePath": format!("./{BOOTSTRAP}"),
         "discoveryAddress": format!("{ISTIOD}:15012"),
         "concurrency": spec.concurrency,
         "terminationDrainDuration": "1s",
@@ -82,6 +85,8 @@ pub(crate) fn start(
         ("ISTIO_META_NODE_NAME", &spec.node),
         ("ISTIO_META_ISTIO_VERSION", ISTIO),
         ("ISTIO_META_INTERCEPTION_MODE", interception),
+        // istiod gives such a sidecar a listener at port 15008.
+        ("ISTIO_META_ENABLE_HBONE", if spec.ambient { "true" } else { "false" }),
         ("ISTIO_METAJSON_LABELS", &spec.labels().to_string()),
         ("PROXY_CONFIG", &configuration.to_string()),
         ("TRUST_DOMAIN", "cluster.local"),
@@ -91,7 +96,7 @@ pub(crate) fn start(
 }
 
 /// What a kubelet mounts: the token of the account, the root certificate, the pod's labels.
-fn files(kube: &Kube, spec: &PodSpec, folder: &Path) {
+fn files(tools: &Tools, kube: &Kube, spec: &PodSpec, folder: &Path) {
     let _ = fs::remove_dir_all(folder);
     let namespace = &spec.namespace;
     let token = ["create", "token", spec.app(), "-n", namespace, "--audience=istio-ca"];
@@ -106,7 +111,11 @@ fn files(kube: &Kube, spec: &PodSpec, folder: &Path) {
     for (name, value) in &spec.labels {
         let _ = writeln!(labels, "{name}={value:?}");
     }
+    // Where ambient mode may need it, an extension of istio-proxy's that a stock Envoy lacks.
+    let bootstrap = fs::read_to_string(tools.share("envoy_bootstrap.json")).expect("it came along");
+    let bootstrap = bootstrap.replace("{{- if .metadata_discovery }}", "{{- if false }}");
     let files = [
+        (BOOTSTRAP, bootstrap),
         ("var/run/secrets/tokens/istio-token", token),
         ("var/run/secrets/istio/root-cert.pem", root),
         ("etc/istio/pod/labels", labels),

@@ -220,7 +220,12 @@ impl Admin {
 }
 
 /// `ip:port`, `[ip]:port` of an address in admin JSON.
+/// As Envoy writes an address: `ip:port`, or `envoy://listener/endpoint` of an internal one.
 fn socket(address: &Value) -> Option<String> {
+    let internal = &address["envoy_internal_address"];
+    if let Some(listener) = internal["server_listener_name"].as_str() {
+        return Some(format!("envoy://{listener}/{}", internal["endpoint_id"].as_str()?));
+    }
     let socket = &address["socket_address"];
     let (ip, port) = (socket["address"].as_str()?, socket["port_value"].as_u64().unwrap_or(0));
     Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
