@@ -126,9 +126,7 @@ impl Outbound {
                     }
                     self.questions.push(question);
                 }
-                None => {
-                    vm.balancer.borrow_mut().answered(&mut call, *slot, false);
-                }
+                None => vm.balancer.borrow_mut().unsent(&mut call, *slot),
             }
         }
         if self.questions.is_empty() {

@@ -10,6 +10,8 @@ pub(super) struct Asked {
     count: usize,
     /// Which of them are awaited still, a bit for each.
     awaited: u8,
+    /// How many questions could not be sent.
+    unsent: usize,
     /// Whoever got the questions: these slots are not to blame for silence.
     pub(super) anybody: bool,
 }
@@ -40,6 +42,18 @@ impl Asked {
             }
         }
         before != 0 && self.awaited == 0
+    }
+
+    /// The question to `slot` cannot be sent.
+    pub(super) fn unsent(&mut self, slot: u32) {
+        self.unsent += 1;
+        self.answered(slot);
+    }
+
+    /// Whether most of those that were sent have been answered; `None` where none was.
+    pub(super) fn most_answered(&self) -> Option<bool> {
+        let sent = self.count.saturating_sub(self.unsent);
+        (sent > 0).then(|| 2 * self.unanswered().count() < sent)
     }
 
     /// Who has not answered.

@@ -78,6 +78,16 @@ impl Balancer {
         call.asked.answered(slot)
     }
 
+    /// The question of a call to `slot` could not be sent: no answer to it is awaited.
+    pub fn unsent(&mut self, call: &mut Call, slot: u32) {
+        if call.verdict == Verdict::Asking {
+            call.asked.unsent(slot);
+            if let Some(endpoint) = self.endpoint(call.cluster, slot) {
+                endpoint.view.missed();
+            }
+        }
+    }
+
     pub(super) fn endpoint(&mut self, id: ClusterId, slot: u32) -> Option<&mut Endpoint> {
         self.clusters.get_mut(id.index())?.endpoint_mut(slot)
     }
@@ -109,7 +119,9 @@ impl Balancer {
         if call.verdict != Verdict::Asking {
             return;
         }
-        self.budget.waited(2 * call.asked.unanswered().count() < call.asked.slots().count());
+        if let Some(in_time) = call.asked.most_answered() {
+            self.budget.waited(in_time);
+        }
         for slot in call.asked.unanswered().filter(|_| !call.asked.anybody) {
             if let Some(endpoint) = self.endpoint(call.cluster, slot) {
                 endpoint.view.missed();

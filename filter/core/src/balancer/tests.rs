@@ -16,6 +16,7 @@ mod places;
 mod proof;
 mod seen;
 mod silent;
+mod unsent;
 mod upkeep;
 
 const CLUSTER: &str = "c";
