@@ -7,6 +7,7 @@
 
 mod configuration;
 mod health;
+mod internal;
 mod interop;
 mod kill;
 mod lab;

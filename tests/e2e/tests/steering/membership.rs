@@ -139,42 +139,6 @@ async fn beyond_the_scan_limit_samples_still_spread_the_load() {
 }
 
 #[tokio::test]
-async fn internal_addresses_are_steered_like_any_other() {
-    let extension =
-        |path: &str| json!({"@type": format!("type.googleapis.com/envoy.extensions.{path}")});
-    let fleet = start_servers(3).await;
-    // Hosts are names of internal listeners, as in a mesh; each passes connections on to a server.
-    let mut config = proxy([main_listener(json!({}))], []);
-    let mut hosts = Vec::new();
-    for (index, address) in fleet.addresses().into_iter().enumerate() {
-        let name = format!("connect_originate_{index}");
-        let id = address.to_string();
-        let internal = json!({"server_listener_name": name, "endpoint_id": id});
-        hosts.push(json!({"endpoint": {"address": {"envoy_internal_address": internal}}}));
-        config.clusters.push(Cluster::new(&format!("server-{index}"), [address]));
-        config.listeners.push(internal_listener(&name, &format!("server-{index}")));
-    }
-    config.clusters.push(Cluster::new("greeter", fleet.addresses()).extra(json!({
-        "load_assignment": {"cluster_name": "greeter", "endpoints": [{"lb_endpoints": hosts}]},
-    })));
-    config.extra = json!({"bootstrap_extensions": [{
-        "name": "envoy.bootstrap.internal_listener",
-        "typed_config": extension("bootstrap.internal_listener.v3.InternalListener"),
-    }]});
-    let lab = Lab::with(fleet, config).await;
-    lab.settle().await;
-    lab.wait_gauge("endpoints_eligible", 3).await;
-    assert_eq!(lab.exact_spread(12).await, [4, 4, 4]);
-}
-
-fn internal_listener(name: &str, cluster: &str) -> Listener {
-    let mut listener = Listener::tcp(name, cluster);
-    listener.exact_balance = false;
-    listener.extra = json!({"internal_listener": {}});
-    listener
-}
-
-#[tokio::test]
 async fn listeners_of_one_envoy_count_together() {
     let fleet = start_servers(3).await;
     let other = Listener::http("other", "greeter").wasm(filter(json!({})));
