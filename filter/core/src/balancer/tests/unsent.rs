@@ -49,7 +49,9 @@ fn where_none_can_be_sent_nothing_came_in_time() {
     assert!(!may_ask(&rig, 0.02));
     for _ in 0..50 {
         let (mut call, asked) = asking(&mut rig);
-        asked.iter().for_each(|slot| rig.vms[0].unsent(&mut call, *slot));
+        for slot in asked {
+            rig.vms[0].unsent(&mut call, slot);
+        }
         settle(&mut rig, call);
     }
     assert!(!may_ask(&rig, 0.02), "fewer asked because answers came late, and still do");
@@ -57,7 +59,9 @@ fn where_none_can_be_sent_nothing_came_in_time() {
     (0..60).for_each(|_| rig.vms[0].budget.waited(true));
     for _ in 0..50 {
         let (mut call, asked) = asking(&mut rig);
-        asked.iter().for_each(|slot| rig.vms[0].unsent(&mut call, *slot));
+        for slot in asked {
+            rig.vms[0].unsent(&mut call, slot);
+        }
         settle(&mut rig, call);
     }
     assert!(may_ask(&rig, 0.99));
@@ -71,7 +75,7 @@ fn where_some_can_be_sent_they_alone_tell() {
         let (mut call, asked) = asking(&mut rig);
         assert_eq!(asked.len(), 3);
         rig.vms[0].unsent(&mut call, asked[0]);
-        for slot in &asked[1..1 + answers] {
+        for slot in &asked[1..=answers] {
             assert_eq!(rig.vms[0].answered(&mut call, *slot, true), *slot == asked[2]);
         }
         settle(&mut rig, call);
