@@ -109,7 +109,7 @@ impl Default for Config {
             rollout: Rollout { percent: 100.0, shadow: false },
             report: Reporting::default(),
             probe: Probing {
-                deadline_ms: DEADLINE_MS,
+                deadline_ms: None,
                 fanout: 3,
                 budget: 200,
                 server_budget: 200,

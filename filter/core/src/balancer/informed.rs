@@ -92,15 +92,18 @@ impl Balancer {
         self.clusters.get_mut(id.index())?.endpoint_mut(slot)
     }
 
-    /// The longest that a call may wait for answers, in microseconds: what the configuration says; by
-    /// default, no more than a part of the usual time of service.
+    /// The longest that a call may wait for answers, in microseconds: what the configuration says; where
+    /// it says nothing, no more than a part of the usual time of service.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     pub fn longest_wait_us(&self, id: ClusterId, ask: Ask<'_>) -> u64 {
         /// Waiting for longer costs more than knowing can bring.
         const PART: f32 = 0.25;
-        let most_us = ask.config.probe.deadline_ms * 1_000;
+        if let Some(told_ms) = ask.config.probe.deadline_ms {
+            return told_ms * 1_000;
+        }
+        let most_us = DEADLINE_MS * 1_000;
         let usual_us = self.clusters.get(id.index()).map_or(0.0, |c| c.reports.usual().service_us);
-        if usual_us == 0.0 || most_us != DEADLINE_MS * 1_000 {
+        if usual_us == 0.0 {
             return most_us;
         }
         most_us.min(((usual_us * PART) as u64).max(1_000))

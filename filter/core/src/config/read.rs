@@ -179,7 +179,7 @@ impl Reader {
             "mode" | "cluster" => reader.cluster_probe(field, value, everywhere),
             "deadline" => {
                 if let Timing::Valid(ms) = reader.duration(field, value) {
-                    probe.deadline_ms = ms;
+                    probe.deadline_ms = Some(ms);
                 }
             }
             "fanout" => set(&mut probe.fanout, reader.whole(field, value)),

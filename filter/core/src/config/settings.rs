@@ -174,15 +174,16 @@ pub enum Allow {
     Any,
 }
 
-/// Longest time a request waits by default, in ms; then a fast service is waited for less.
+/// Longest time a request waits where no deadline is set, in ms; a fast service is waited for less.
 pub const DEADLINE_MS: u64 = 10;
 
 /// How servers are asked, and answer. Which requests ask, and by which way, is
 /// each cluster's: [`ClusterSettings::probe_mode`], [`ClusterSettings::probe_cluster`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probing {
-    /// Longest time a request waits for answers, in ms: 1 to 1,000.
-    pub deadline_ms: u64,
+    /// Longest time a request waits for answers, in ms: 1 to 1,000. `None` where it is not set: then
+    /// [`DEADLINE_MS`] at most, and no more than the time of service allows.
+    pub deadline_ms: Option<u64>,
     /// Endpoints that are asked for one request: 1 to 8.
     pub fanout: usize,
     /// Probes a second that this proxy sends, over all its workers: 0 to 100,000.

@@ -178,7 +178,10 @@ fn nobody_waits_for_longer_than_a_quarter_of_a_service() {
     assert_eq!([200.0, 40.0, 20.0, 8.0].map(longest), [10_000, 10_000, 5_000, 2_000]);
     assert_eq!(longest(0.5), 1_000, "less than a timer can count is nothing");
     assert_eq!(longest(0.0), 10_000, "nobody knows");
-    assert_eq!(longest_of(8.0, r#","probe":{"deadline":"20ms"}"#), 20_000, "as it is told");
+    for (told, us) in [("2ms", 2_000), ("10ms", 10_000), ("20ms", 20_000)] {
+        let more = format!(r#","probe":{{"deadline":"{told}"}}"#);
+        assert_eq!(longest_of(8.0, &more), us, "as it is told");
+    }
 }
 
 #[test]

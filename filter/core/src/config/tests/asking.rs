@@ -15,7 +15,7 @@ fn by_default_twins_stamp_for_those_who_ask_and_quiet_proxies_probe() {
     assert_eq!(
         config.probe,
         Probing {
-            deadline_ms: 10,
+            deadline_ms: None,
             fanout: 3,
             budget: 200,
             server_budget: 200,
@@ -43,7 +43,7 @@ fn values() {
     assert_eq!(
         config.probe,
         Probing {
-            deadline_ms: 2,
+            deadline_ms: Some(2),
             fanout: 8,
             budget: 0,
             server_budget: 1,
