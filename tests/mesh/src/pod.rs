@@ -270,7 +270,10 @@ impl Pod {
     /// # Panics
     /// Where it does not start.
     pub async fn restart_proxy(&mut self, tools: &Tools) {
-        self.proxy = None;
+        if let Some(mut proxy) = self.proxy.take() {
+            // Killed, the agent would leave its Envoy behind, which then answers for the new one.
+            proxy.terminate(Duration::from_secs(5));
+        }
         if let Some(kind) = self.spec.proxy {
             self.start_proxy(tools, kind);
             self.proxy_is_ready().await;
