@@ -24,6 +24,8 @@ use crate::{
 pub const ISTIOD: &str = "istiod.istio-system.svc";
 /// How long a part may take to start on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Where `kubectl proxy` listens.
+const PROXY: &str = "127.0.0.1:8001";
 const TOKEN: &str = "admin";
 
 /// What the operator of a mesh says to istiod. The labels of our metrics are `extraStatTags`, as
@@ -73,11 +75,13 @@ impl Control {
     pub fn start(tools: &Tools) -> Self {
         hosts(tools);
         keys(tools);
-        let kube = Kube::new(tools.program("kubectl"), tools.file("kubeconfig"));
+        let kube = Kube::new(tools.program("kubectl"), tools.file("kubeconfig"), PROXY);
         let mut processes = vec![etcd(tools)];
         wait_for_port("127.0.0.1:2379");
         processes.push(api_server(tools));
         until("the API server is ready", || kube.run(&["get", "--raw", "/readyz"], "").ok);
+        processes.push(proxy(tools));
+        wait_for_port(PROXY);
         resources(tools, &kube);
         processes.push(start(
             tools,
@@ -220,6 +224,12 @@ fn api_server(tools: &Tools) -> Process {
     start(tools, "kube-apiserver", &arguments, &[])
 }
 
+fn proxy(tools: &Tools) -> Process {
+    let kubeconfig = format!("--kubeconfig={}", path(tools, "kubeconfig"));
+    let arguments = [kubeconfig, "proxy".into(), "--port=8001".into()];
+    start_program(tools, "kubectl-proxy", &tools.program("kubectl"), &arguments, &[])
+}
+
 /// Istio's and the Gateway API's resources, namespaces, nodes in three zones.
 fn resources(tools: &Tools, kube: &Kube) {
     let crds = [tools.share("istio-crds.yaml"), tools.share("gateway-api-crds")];
@@ -268,6 +278,8 @@ fn istiod(tools: &Tools, environment: &[(&str, &str)]) -> Process {
     start(tools, "pilot-discovery", &arguments, &environment)
 }
 
+const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
 /// Istio's validation webhook, as its chart installs it; istiod adds its CA.
 fn webhook(kube: &Kube) {
     let webhook = json!({
@@ -289,9 +301,9 @@ fn webhook(kube: &Kube) {
             "admissionReviewVersions": ["v1"],
         }],
     });
-    kube.apply("default", &webhook.to_string());
+    kube.create(WEBHOOKS, &webhook);
     until("istiod's webhook is in force", || {
-        let webhook = kube.get("default", "validatingwebhookconfiguration", "istio-validator");
+        let webhook = kube.at(&format!("{WEBHOOKS}/istio-validator")).unwrap_or_default();
         webhook["webhooks"][0]["failurePolicy"] == "Fail"
     });
 }

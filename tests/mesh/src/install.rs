@@ -17,6 +17,8 @@ pub struct Install {
     pub sha256: String,
     /// Changes in JSON Patch, each to all resources of a kind.
     pub patches: Vec<(String, Value)>,
+    /// At the end of all names.
+    pub suffix: String,
 }
 
 impl Install {
@@ -27,6 +29,7 @@ impl Install {
             url: format!("oci://{REGISTRY}/leastload:latest"),
             sha256: lab.registry.digest.trim_start_matches("sha256:").into(),
             patches: Vec::new(),
+            suffix: String::new(),
         }
     }
 
@@ -38,6 +41,12 @@ impl Install {
             json!([
             {"op": "add", "path": "/spec/pluginConfig", "value": configuration}]),
         )
+    }
+
+    /// With this at the end of all names: one more installation beside the first.
+    #[must_use]
+    pub fn suffixed(self, suffix: &str) -> Self {
+        Self { suffix: suffix.into(), ..self }
     }
 
     /// With a JSON Patch to all resources of this kind.
@@ -58,7 +67,8 @@ impl Install {
     /// # Panics
     /// Where it cannot.
     pub fn manifests(&self, lab: &Lab, namespace: &str) -> String {
-        let name = format!("kustomize/{namespace}-{}", self.folder.replace('/', "-"));
+        let name = format!("{namespace}-{}{}", self.folder.replace('/', "-"), self.suffix);
+        let name = format!("kustomize/{name}");
         let folder = lab.tools.file(&name);
         fs::create_dir_all(&folder).expect("a folder");
         let depth = folder.components().count() - 1;
@@ -80,6 +90,7 @@ impl Install {
             "namespace": namespace,
             "resources": [resource],
             "patches": patches.collect::<Vec<_>>(),
+            "nameSuffix": self.suffix,
         });
         fs::write(folder.join("kustomization.yaml"), kustomization.to_string()).expect("written");
         lab.kube().kustomize(&folder)

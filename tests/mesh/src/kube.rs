@@ -1,4 +1,4 @@
-//! The cluster as `kubectl` shows it.
+//! The cluster as `kubectl` shows it, and for what is done often, as its API does.
 
 use std::{
     io::Write as _,
@@ -19,6 +19,8 @@ const ALWAYS: [&str; 1] =
 pub struct Kube {
     program: PathBuf,
     config: PathBuf,
+    /// Behind `kubectl proxy`: without TLS and credentials.
+    api: String,
 }
 
 /// What a command said.
@@ -33,9 +35,43 @@ pub struct Said {
 }
 
 impl Kube {
-    /// A client that runs `program` (kubectl) with the kubeconfig at `config`.
-    pub fn new(program: PathBuf, config: PathBuf) -> Self {
-        Self { program, config }
+    /// A client that runs `program` (kubectl) with the kubeconfig at `config`; `kubectl proxy` listens
+    /// at `proxy`.
+    pub fn new(program: PathBuf, config: PathBuf, proxy: &str) -> Self {
+        Self { program, config, api: format!("http://{proxy}") }
+    }
+
+    /// What the API has at a path; None where there is nothing.
+    pub fn at(&self, path: &str) -> Option<Value> {
+        let mut answer = ureq::get(format!("{}{path}", self.api)).call().ok()?;
+        answer.body_mut().read_json().ok()
+    }
+
+    /// Creates a resource in the collection at a path; one that is there already stays. The answer.
+    ///
+    /// # Panics
+    /// Where the API server refuses.
+    pub fn create(&self, path: &str, resource: &Value) -> Value {
+        match ureq::post(format!("{}{path}", self.api)).send_json(resource) {
+            Ok(mut answer) => answer.body_mut().read_json().unwrap_or_default(),
+            Err(ureq::Error::StatusCode(409)) => Value::Null,
+            Err(error) => panic!("POST {path}: {error}"),
+        }
+    }
+
+    /// Changes a resource by a merge patch.
+    ///
+    /// # Panics
+    /// Where the API server refuses.
+    pub fn patch(&self, path: &str, change: &Value) {
+        let request = ureq::patch(format!("{}{path}", self.api));
+        let request = request.content_type("application/merge-patch+json");
+        request.send(change.to_string()).unwrap_or_else(|error| panic!("PATCH {path}: {error}"));
+    }
+
+    /// Removes a resource at once.
+    pub fn remove(&self, path: &str) {
+        let _ = ureq::delete(format!("{}{path}?gracePeriodSeconds=0", self.api)).call();
     }
 
     /// Runs kubectl with these arguments and this input.
@@ -102,15 +138,6 @@ impl Kube {
             "--load-restrictor=LoadRestrictionsNone",
             &folder.to_string_lossy(),
         ])
-    }
-
-    /// One resource as JSON; null where there is none.
-    ///
-    /// # Panics
-    /// Where the API server does not answer.
-    pub fn get(&self, namespace: &str, kind: &str, name: &str) -> Value {
-        let arguments = ["get", "-n", namespace, kind, name, "-o", "json", "--ignore-not-found"];
-        serde_json::from_str(&self.must(&arguments)).unwrap_or(Value::Null)
     }
 }
 

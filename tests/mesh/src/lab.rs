@@ -13,7 +13,7 @@ use crate::{
     control::Control,
     kube::Kube,
     net,
-    pod::{Pod, PodSpec},
+    pod::{PORT, Pod, PodSpec},
     registry::Registry,
     tools::Tools,
 };
@@ -72,12 +72,14 @@ impl Lab {
 
     /// Makes a namespace with STRICT mTLS.
     pub fn namespace(&self, name: &str) {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
-            {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
-                "metadata": {"name": "default", "namespace": name}, "spec": {"mtls": {"mode": "STRICT"}}},
-        ]});
-        self.kube().apply(name, &list.to_string());
+        let namespace = json!({"metadata": {"name": name}});
+        self.kube.create("/api/v1/namespaces", &namespace);
+        let strict = json!({
+            "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+            "metadata": {"name": "default"}, "spec": {"mtls": {"mode": "STRICT"}},
+        });
+        let namespace = format!("namespaces/{name}/peerauthentications");
+        self.kube.create(&format!("/apis/security.istio.io/v1/{namespace}"), &strict);
     }
 
     /// Makes the Service `name` for the greeters of the application `name`; its address.
@@ -85,19 +87,23 @@ impl Lab {
     /// # Panics
     /// Where the API server refuses.
     pub fn service(&self, namespace: &str, name: &str) -> String {
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {
+        let service = json!({"metadata": {"name": name}, "spec": {
             "selector": {"app": name},
-            "ports": [{"name": "grpc", "port": crate::pod::PORT, "appProtocol": "grpc"}],
+            "ports": [{"name": "grpc", "port": PORT, "appProtocol": "grpc"}],
         }});
-        self.kube().apply(namespace, &service.to_string());
-        let made = self.kube().get(namespace, "service", name);
+        let made = self.kube.create(&format!("/api/v1/namespaces/{namespace}/services"), &service);
         made["spec"]["clusterIP"].as_str().expect("it has an address").into()
     }
 
     /// Starts a pod.
     pub async fn pod(&self, spec: PodSpec) -> Pod {
+        self.starting(spec).ready().await
+    }
+
+    /// Starts a pod without waiting for [`Pod::ready`].
+    pub fn starting(&self, spec: PodSpec) -> Pod {
         let number = self.pods.fetch_add(1, Ordering::Relaxed);
         let ip = format!("10.77.{}.{}", 1 + number / 200, 1 + number % 200);
-        Pod::start(&self.tools, self.kube(), spec, ip).await
+        Pod::start(&self.tools, &self.kube, spec, ip)
     }
 }

@@ -1,7 +1,7 @@
 //! A pod: its object in the cluster, its network, its greeter, and its proxy (pilot-agent with a stock
 //! Envoy).
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, thread, time::Duration};
 
 use leastload_e2e::{counts::Counts, wait::eventually};
 use leastload_fleet::{
@@ -14,7 +14,7 @@ use leastload_fleet::{
 use serde_json::{Value, json};
 
 use crate::{
-    control::{memory, start_program},
+    control::{memory, start_program, until},
     kube::Kube,
     net::Network,
     proxy::{self, Proxy},
@@ -82,7 +82,7 @@ impl PodSpec {
     }
 }
 
-/// A running pod; drop ends it and takes it out of the cluster.
+/// A running pod; drop takes it out of the cluster and ends it, in the background.
 #[derive(Debug)]
 pub struct Pod {
     spec: PodSpec,
@@ -96,11 +96,11 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Starts the pod and says that it is ready as soon as its proxy is.
+    /// Starts the pod; see [`Pod::ready`].
     ///
     /// # Panics
-    /// Where a part does not start; the logs are in `tools.run`.
-    pub async fn start(tools: &Tools, kube: &Kube, spec: PodSpec, ip: String) -> Self {
+    /// Where a part does not start; the logs are in `tools.run()`.
+    pub fn start(tools: &Tools, kube: &Kube, spec: PodSpec, ip: String) -> Self {
         let network = Network::new(&spec.name, &ip);
         let mut pod = Self { spec, ip, kube: kube.clone(), network, proxy: None, server: None };
         pod.create();
@@ -109,10 +109,20 @@ impl Pod {
         }
         if let Some(kind) = pod.spec.proxy {
             pod.start_proxy(tools, kind);
-            pod.proxy_is_ready().await;
         }
-        pod.set_ready(true);
         pod
+    }
+
+    /// Waits for its proxy, and then says that the pod is ready.
+    ///
+    /// # Panics
+    /// Where the proxy does not get ready.
+    pub async fn ready(self) -> Self {
+        if self.spec.proxy.is_some() {
+            self.proxy_is_ready().await;
+        }
+        self.set_ready(true);
+        self
     }
 
     /// Its address.
@@ -147,19 +157,11 @@ impl Pod {
             "phase": "Running", "podIP": self.ip, "podIPs": [{"ip": self.ip}], "hostIP": self.ip,
             "startTime": "2026-01-01T00:00:00Z", "conditions": conditions,
         }});
-        let patch = status.to_string();
-        let name = &self.spec.name;
-        self.kube.must(&[
-            "patch",
-            "pod",
-            name,
-            "-n",
-            &self.spec.namespace,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &patch,
-        ]);
+        self.kube.patch(&format!("{}/status", self.path()), &status);
+    }
+
+    fn path(&self) -> String {
+        format!("/api/v1/namespaces/{}/pods/{}", self.spec.namespace, self.spec.name)
     }
 
     /// Takes it out of the cluster, as `kubectl delete` does, and lets what is in flight end: the
@@ -184,6 +186,15 @@ impl Pod {
     pub async fn ask(&self, path: &str) -> String {
         let path = path.to_owned();
         self.network.run(async move { Self::admin().get(&path).await.expect("it answers") }).await
+    }
+
+    /// The page of metrics at a port of its proxy's; empty where there is none.
+    pub async fn scrape(&self, port: u16) -> String {
+        let page = Admin::new(SocketAddr::from(([127, 0, 0, 1], port)));
+        self.network
+            .run(async move { page.get("/stats/prometheus").await })
+            .await
+            .unwrap_or_default()
     }
 
     /// The module's counters and gauges.
@@ -307,22 +318,15 @@ impl Pod {
                 "containers": [{"name": "app", "image": "none", "ports": [{"containerPort": PORT}]}],
             },
         });
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [account, pod]});
-        self.kube.apply(&spec.namespace, &list.to_string());
+        let namespace = format!("/api/v1/namespaces/{}", spec.namespace);
+        self.kube.create(&format!("{namespace}/serviceaccounts"), &account);
+        // One of this name may just be on its way out.
+        until("there is no pod of this name", || self.kube.at(&self.path()).is_none());
+        self.kube.create(&format!("{namespace}/pods"), &pod);
     }
 
     fn delete(&self) {
-        let arguments = [
-            "delete",
-            "pod",
-            &self.spec.name,
-            "-n",
-            &self.spec.namespace,
-            "--ignore-not-found",
-            "--force",
-            "--wait=false",
-        ];
-        self.kube.run(&arguments, "");
+        self.kube.remove(&self.path());
     }
 
     fn serve(&mut self, tools: &Tools, options: &ServerOptions) {
@@ -360,8 +364,13 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         self.delete();
+        let server = self.server.take();
         if let Some(mut proxy) = self.proxy.take() {
-            proxy.terminate(Duration::from_secs(5));
+            // A drain takes a second, for which nobody need wait.
+            thread::spawn(move || {
+                proxy.terminate(Duration::from_secs(5));
+                drop(server);
+            });
         }
     }
 }

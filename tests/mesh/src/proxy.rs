@@ -39,6 +39,10 @@ impl Proxy {
 /// Template of Envoy's first configuration, in the pod's folder.
 const BOOTSTRAP: &str = "etc/istio/bootstrap.json";
 
+/// Wasm for Envoy's beginning, in base64: a memory and nothing that is ever called.
+const NOTHING: &str = "AGFzbQEAAAABCQJgAABgAX8BfwMDAgABBQMBAAEHPwMGbWVtb3J5AgAXcHJveHlfYWJpX3Zlcn\
+                       Npb25fMF8yXzEAABhwcm94eV9vbl9tZW1vcnlfYWxsb2NhdGUAAQoJAgIACwQAQQAL";
+
 /// Starts the proxy of a pod; what agent and Envoy write goes to the log of the pod's name.
 pub(crate) fn start(
     tools: &Tools,
@@ -99,11 +103,14 @@ pub(crate) fn start(
 fn files(tools: &Tools, kube: &Kube, spec: &PodSpec, folder: &Path) {
     let _ = fs::remove_dir_all(folder);
     let namespace = &spec.namespace;
-    let token = ["create", "token", spec.app(), "-n", namespace, "--audience=istio-ca"];
-    let token = kube.must(&token);
+    let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+    let request = json!({"spec": {"audiences": ["istio-ca"]}});
+    let token = kube.create(&format!("{accounts}/{}/token", spec.app()), &request);
+    let token = token["status"]["token"].as_str().expect("a token").to_owned();
     let mut root = String::new();
     until("istiod published its root certificate", || {
-        let map = kube.get(namespace, "configmap", "istio-ca-root-cert");
+        let map = kube.at(&format!("/api/v1/namespaces/{namespace}/configmaps/istio-ca-root-cert"));
+        let map = map.unwrap_or_default();
         root = map["data"]["root-cert.pem"].as_str().unwrap_or_default().into();
         !root.is_empty()
     });
@@ -111,11 +118,8 @@ fn files(tools: &Tools, kube: &Kube, spec: &PodSpec, folder: &Path) {
     for (name, value) in &spec.labels {
         let _ = writeln!(labels, "{name}={value:?}");
     }
-    // Where ambient mode may need it, an extension of istio-proxy's that a stock Envoy lacks.
-    let bootstrap = fs::read_to_string(tools.share("envoy_bootstrap.json")).expect("it came along");
-    let bootstrap = bootstrap.replace("{{- if .metadata_discovery }}", "{{- if false }}");
     let files = [
-        (BOOTSTRAP, bootstrap),
+        (BOOTSTRAP, bootstrap(tools)),
         ("var/run/secrets/tokens/istio-token", token),
         ("var/run/secrets/istio/root-cert.pem", root),
         ("etc/istio/pod/labels", labels),
@@ -132,4 +136,25 @@ fn files(tools: &Tools, kube: &Kube, spec: &PodSpec, folder: &Path) {
         chown(&file, owner, owner).expect("root may change owners");
         chown(parent, owner, owner).expect("root may change owners");
     }
+}
+
+/// Istio's template with what a stock Envoy needs.
+fn bootstrap(tools: &Tools) -> String {
+    let template = fs::read_to_string(tools.share("envoy_bootstrap.json")).expect("it came along");
+    // For ambient mode, an extension of istio-proxy's.
+    let template = template.replace("{{- if .metadata_discovery }}", "{{- if false }}");
+    if !["1.36", "1.37"].iter().any(|version| tools.envoy_version.starts_with(version)) {
+        return template;
+    }
+    // On processors with protection keys (pku in /proc/cpuinfo) V8 must be there before the threads
+    // that use it: these releases start it with the first module and would crash.
+    let early = json!({"name": "envoy.bootstrap.wasm", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
+        "singleton": true,
+        "config": {"name": "early", "vm_config": {
+            "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"inline_bytes": NOTHING}}}},
+    }});
+    let list = "\"bootstrap_extensions\": [";
+    assert!(template.contains(list), "Istio's template is another");
+    template.replace(list, &format!("{list} {early},"))
 }

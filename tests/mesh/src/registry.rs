@@ -3,15 +3,16 @@
 use std::{
     fs,
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use leastload_fleet::process::Process;
 
 use crate::{
-    control::{start, until},
-    tools::Tools,
+    control::{start, start_program, until},
+    net::{HOST, run},
+    tools::{Tools, system},
 };
 
 /// Where it listens.
@@ -56,4 +57,39 @@ pub fn push(tools: &Tools, layout: &Path, name: &str) -> String {
     let index = fs::read_to_string(layout.join("index.json")).expect("an OCI layout");
     let index: serde_json::Value = serde_json::from_str(&index).expect("JSON");
     index["manifests"][0]["digest"].as_str().expect("a digest").into()
+}
+
+/// Makes an OCI layout of a module by the command behind `make image`; its folder.
+///
+/// # Panics
+/// Where that fails.
+pub fn image(tools: &Tools, module: &Path, name: &str) -> PathBuf {
+    let layout = tools.file(&format!("image-{name}"));
+    let script = tools.repository.join("scripts/oci_layout.py");
+    let arguments =
+        [script.as_path(), module, &layout].map(|path| path.to_string_lossy().into_owned());
+    run("python3", &["-B", &arguments[0], &arguments[1], &arguments[2]]);
+    layout
+}
+
+/// Serves `dist/` over plain HTTP at port 8000 of the host; ends on drop.
+///
+/// # Panics
+/// Where it does not start.
+pub fn files(tools: &Tools) -> Process {
+    let arguments = ["-m", "http.server", "--bind", HOST, "--directory"].map(String::from);
+    let folder = tools.dist("").to_string_lossy().into_owned();
+    let arguments: Vec<_> = arguments.into_iter().chain([folder, "8000".into()]).collect();
+    let server = start_program(tools, "http", &system("python3"), &arguments, &[]);
+    until("the web server listens", || TcpStream::connect((HOST, 8000)).is_ok());
+    server
+}
+
+/// SHA-256 of the module itself, in hexadecimal.
+///
+/// # Panics
+/// Where there is none.
+pub fn module_digest(tools: &Tools) -> String {
+    let sum = run("sha256sum", &[&tools.dist("leastload.wasm").to_string_lossy()]);
+    sum.split_whitespace().next().expect("a sum").into()
 }

@@ -29,6 +29,7 @@ mod headless;
 mod manifests;
 mod metrics;
 mod missing;
+mod overlays;
 mod rules;
 mod stage;
 mod steering;
@@ -39,9 +40,13 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They share one machine, and some measure shares of work.
     arguments.test_threads = Some(1);
+    // Several, with commas between them.
+    let filter = arguments.filter.take().unwrap_or_default();
+    let wanted = |name: &str| filter.split(',').any(|part| name.contains(part));
     let tests = [
         manifests::TESTS,
         steering::TESTS,
+        overlays::TESTS,
         updates::TESTS,
         endpoints::TESTS,
         gateway::TESTS,
@@ -57,7 +62,8 @@ fn main() -> ExitCode {
     let folder = env::var("LEASTLOAD_MESH_RUN").unwrap_or_else(|_| "mesh".into());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     let lab = (!arguments.list).then(|| Arc::new(Lab::start(&folder)));
-    let trials = tests.concat().into_iter().map(|(name, test)| {
+    let tests = tests.concat().into_iter().filter(|(name, _)| wanted(name));
+    let trials = tests.map(|(name, test)| {
         let (lab, runtime) = (lab.clone(), Arc::clone(&runtime));
         Trial::test(name.trim_start_matches("mesh::"), move || {
             if let Some(lab) = &lab {

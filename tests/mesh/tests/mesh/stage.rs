@@ -33,16 +33,18 @@ impl Stage {
     ) -> Self {
         lab.namespace(namespace);
         let address = format!("{}:{PORT}", lab.service(namespace, "greeter"));
-        let mut pods = Vec::new();
-        for (index, options) in servers.iter().enumerate() {
-            let mut spec = server(namespace, index);
-            spec.server = Some(options.clone());
-            pods.push(lab.pod(spec).await);
-        }
+        let pods = servers.iter().enumerate().map(|(index, options)| {
+            lab.starting(PodSpec { server: Some(options.clone()), ..server(namespace, index) })
+        });
+        let pods: Vec<_> = pods.collect();
         let client = PodSpec::client(namespace, "client", &format!("{namespace}-client"));
-        let client = lab.pod(client.label(CLIENT.0, CLIENT.1)).await;
-        let stage = Self { namespace, address, servers: pods, client };
-        stage.client_knows(servers.len()).await;
+        let client = lab.starting(client.label(CLIENT.0, CLIENT.1)).ready().await;
+        let mut servers = Vec::new();
+        for pod in pods {
+            servers.push(pod.ready().await);
+        }
+        let stage = Self { namespace, address, servers, client };
+        stage.client_knows(stage.servers.len()).await;
         stage
     }
 
@@ -84,6 +86,11 @@ impl Stage {
     pub(crate) async fn steered(&self) {
         steered(&self.client).await;
     }
+}
+
+/// One caller in another pod than the stage's client.
+pub(crate) fn calls(stage: &Stage, client: &Pod) -> Traffic {
+    Traffic::start(client, &stage.address, &stage.host(), 1, Duration::from_millis(2))
 }
 
 /// Waits, while traffic flows, until `client` steers.
