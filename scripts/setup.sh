@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a task needs and this machine lacks; where all is there it only looks.
 #
-# usage: setup.sh build|push|demo|test|test-wasm|bench|sim-report|lint
+# usage: setup.sh build|push|demo|test|test-wasm|test-mesh|bench|sim-report|lint
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
@@ -27,6 +27,13 @@ need_python_packages() {
   need curl have curl
 }
 
+# For namespaces: pods of the mesh tests.
+need_mesh() {
+  need iproute2 have ip
+  need nftables have nft
+  need util-linux have unshare
+}
+
 need_browser() { have chromium || have chromium-browser || have google-chrome || packages+=(chromium); }
 
 # rust_component NAME COMMAND DEBIAN_PACKAGE...: a part of the Rust toolchain, by rustup or Debian.
@@ -46,11 +53,12 @@ case $task in
   build) ;;
   push) [ -n "${CRANE:-}" ] || have crane || need skopeo have skopeo ;;
   demo | bench) need_python_packages ;;
-  test) need_python_packages; need_browser; need nodejs have node ;;
+  test) need_python_packages; need_browser; need nodejs have node; need_mesh ;;
+  test-mesh) need_python_packages; need_mesh ;;
   test-wasm) need nodejs have node ;;
   sim-report) need_browser ;;
   lint) need shellcheck have shellcheck ;;
-  *) die "setup.sh takes build, push, demo, test, test-wasm, bench, sim-report or lint, not '$task'." ;;
+  *) die "setup.sh takes build, push, demo, test, test-wasm, test-mesh, bench, sim-report or lint, not '$task'." ;;
 esac
 if [ ${#packages[@]} -gt 0 ]; then
   apt_install "${packages[@]}" ||

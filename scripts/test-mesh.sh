@@ -2,15 +2,28 @@
 # Runs the tests in a real mesh, in namespaces of their own (network, mounts, process ids): what is
 # started there ends with the first process, whatever happens.
 #
-# usage: test-mesh.sh [FILTER...]      LEASTLOAD_MESH_ENVOY=1.40.0 takes another Envoy
+# usage: test-mesh.sh [FILTER]         several filters with commas between them
+#        test-mesh.sh --possible      says what is missing here, and fails, where they cannot run
+#
+#   LEASTLOAD_MESH_ENVOY=1.40.0       another Envoy than the one of Istio 1.31
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
-ensure_cargo
 
-if [ "$(id -u)" != 0 ]; then
-  die "the mesh tests make network namespaces: run 'make test-mesh' as root."
+lacking=''
+if [ "$(uname -s)" != Linux ]; then lacking="Linux"
+elif [ "$(id -u)" != 0 ]; then lacking="root, for network namespaces"
+elif ! unshare --net --mount --pid --fork true 2>/dev/null; then lacking="the right to make namespaces"
+elif ! ensure_go; then lacking="Go 1.$GO_MINOR or newer (https://go.dev/dl)"
 fi
+if [ "${1:-}" = --possible ]; then
+  [ -z "$lacking" ] || say "they need $lacking"
+  [ -z "$lacking" ]
+  exit
+fi
+[ -z "$lacking" ] || die "the mesh tests need $lacking: see to it, then run 'make test-mesh' again."
+
+ensure_cargo
 LEASTLOAD_MESH_TOOLS=$(scripts/build-mesh.sh)
 export LEASTLOAD_MESH_TOOLS
 python3 -B scripts/oci_layout.py dist/leastload.wasm dist/image >/dev/null
