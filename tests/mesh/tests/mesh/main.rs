@@ -30,6 +30,7 @@ mod manifests;
 mod metrics;
 mod missing;
 mod overlays;
+mod readme;
 mod rules;
 mod stage;
 mod steering;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let filter = arguments.filter.take().unwrap_or_default();
     let wanted = |name: &str| filter.split(',').any(|part| name.contains(part));
     let tests = [
+        readme::TESTS,
         manifests::TESTS,
         steering::TESTS,
         overlays::TESTS,
