@@ -2,7 +2,12 @@
 
 #![allow(clippy::cast_precision_loss)]
 
-use std::{env, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    env,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use leastload_mesh::lab::Lab;
 use libtest_mimic::{Arguments, Trial};
@@ -37,10 +42,14 @@ mod steering;
 mod twin;
 mod updates;
 
+/// Tests that measure shares of calls, or start istiod anew: no other runs meanwhile.
+const ALONE: [&str; 5] =
+    ["steering::work", "endpoints::", "rules::weights", "ambient::", "headless::"];
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They share one machine, and some measure shares of work.
-    arguments.test_threads = Some(1);
+    // Most of a test is waiting, but those of ALONE.
+    arguments.test_threads = arguments.test_threads.or(Some(3));
     // Several, with commas between them.
     let filter = arguments.filter.take().unwrap_or_default();
     let wanted = |name: &str| filter.split(',').any(|part| name.contains(part));
@@ -57,17 +66,22 @@ fn main() -> ExitCode {
         metrics::TESTS,
         missing::TESTS,
         ambient::TESTS,
-        // Starts istiod anew with other variables, so it comes last.
         headless::TESTS,
     ];
     let runtime = Arc::new(Runtime::new().expect("a runtime starts"));
+    let turn = Arc::new(RwLock::new(()));
     let folder = env::var("LEASTLOAD_MESH_RUN").unwrap_or_else(|_| "mesh".into());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     let lab = (!arguments.list).then(|| Arc::new(Lab::start(&folder)));
     let tests = tests.concat().into_iter().filter(|(name, _)| wanted(name));
     let trials = tests.map(|(name, test)| {
-        let (lab, runtime) = (lab.clone(), Arc::clone(&runtime));
-        Trial::test(name.trim_start_matches("mesh::"), move || {
+        let name = name.trim_start_matches("mesh::");
+        let alone = ALONE.iter().any(|start| name.starts_with(start));
+        let (lab, runtime, turn) = (lab.clone(), Arc::clone(&runtime), Arc::clone(&turn));
+        Trial::test(name, move || {
+            // A test that failed has let go of it all the same.
+            let _other = (!alone).then(|| turn.read().unwrap_or_else(PoisonError::into_inner));
+            let _only = alone.then(|| turn.write().unwrap_or_else(PoisonError::into_inner));
             if let Some(lab) = &lab {
                 test(lab, &runtime);
             }

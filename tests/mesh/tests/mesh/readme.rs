@@ -18,7 +18,7 @@ use leastload_mesh::{
     pod::{PORT, Pod, PodSpec},
     registry::REGISTRY,
     tools::system,
-    traffic::{Traffic, host},
+    traffic::{Traffic, cluster, host},
 };
 use serde_json::Value;
 
@@ -46,6 +46,12 @@ async fn from_a_mesh_to_balanced_and_back(lab: &Lab) {
     user.answers_for(client);
     let service = lab.kube().at("/api/v1/namespaces/sample/services/greeter").expect("it is there");
     let address = format!("{}:{PORT}", service["spec"]["clusterIP"].as_str().unwrap_or_default());
+    let cluster = cluster("sample", "greeter");
+    eventually("the client knows all servers", async || {
+        let hosts = client.hosts(&cluster).await;
+        if hosts.len() == 3 { Ok(()) } else { Err(hosts) }
+    })
+    .await;
     let work = Duration::from_millis(5);
     let traffic = Traffic::start(client, &address, &host("sample", "greeter"), 4, work);
     traffic.goes_on(50).await;
