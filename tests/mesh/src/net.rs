@@ -50,7 +50,9 @@ pub fn bridge() {
     let _ = std::fs::create_dir_all("/run/netns");
     run("mount", &["-t", "tmpfs", "tmpfs", "/run/netns"]);
     run("ip", &["link", "set", "lo", "up"]);
-    run("ip", &["link", "add", "br0", "type", "bridge"]);
+    // An address that stays. A bridge would take the least of its ports', another one whenever a pod
+    // comes or goes, and all others would send what is for the host to nobody for half a minute.
+    run("ip", &["link", "add", "br0", "address", "02:00:00:00:00:01", "type", "bridge"]);
     run("ip", &["addr", "add", &format!("{HOST}/16"), "dev", "br0"]);
     run("ip", &["link", "set", "br0", "up"]);
 }
