@@ -103,6 +103,23 @@ pub(crate) async fn steered(client: &Pod) {
     .await;
 }
 
+/// Overrides of `client` that somebody else than the pick served.
+pub(crate) async fn refused(client: &Pod) -> i64 {
+    client.counts().await.sum("overrides_refused", &[])
+}
+
+/// Waits until `client` steers and its Envoy obeys.
+pub(crate) async fn obeyed(client: &Pod, traffic: &Traffic) {
+    let state = async || (client.counts().await.picks("override"), refused(client).await);
+    eventually(&format!("what {} picks is obeyed", client.name()), async || {
+        let before = state().await;
+        traffic.goes_on(100).await;
+        let after = state().await;
+        if after.0 >= before.0 + 90 && after.1 == before.1 { Ok(()) } else { Err((before, after)) }
+    })
+    .await;
+}
+
 /// Waits, while traffic flows, until `client` steers no more.
 pub(crate) async fn steers_no_more(client: &Pod) {
     let mut last = (-1, -1);
