@@ -42,9 +42,18 @@ mod steering;
 mod twin;
 mod updates;
 
-/// Tests that measure shares of calls, or start istiod anew: no other runs meanwhile.
-const ALONE: [&str; 5] =
-    ["steering::work", "endpoints::", "rules::weights", "ambient::", "headless::"];
+/// Tests that measure shares of calls, start istiod anew, or do something to all namespaces: no other
+/// runs meanwhile.
+const ALONE: [&str; 8] = [
+    "readme::",
+    "manifests::every",
+    "steering::work",
+    "endpoints::",
+    "gateway::",
+    "rules::weights",
+    "ambient::",
+    "headless::",
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
