@@ -11,11 +11,13 @@ mod header;
 mod informed;
 mod question;
 mod reports;
+mod ripening;
 mod serving;
 mod sights;
 mod upkeep;
 
 use crate::Map;
+use crate::ages::Term;
 use crate::budget::Budget;
 use crate::config::Mechanism;
 use crate::estimate::Tuning;
@@ -146,6 +148,7 @@ impl Balancer {
             cost: ask.cost,
             verdict: left.unwrap_or(Verdict::Asking),
             counted: None,
+            began: Term::default(),
             picks: Picks::default(),
             asked: asked::Asked::default(),
             teaches,
@@ -328,7 +331,7 @@ impl Balancer {
         let now_us = self.now_us;
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(from) = call.counted.take() {
-            self.ledger.down(proxy, cluster.book, from, call.cost);
+            self.ledger.finish(proxy, cluster.book, from, call.cost, call.began);
             if self.ledger.own(cluster.book, from).is_zero()
                 && let Some(endpoint) = cluster.endpoint_mut(from)
             {
@@ -339,7 +342,7 @@ impl Balancer {
             if let Some(endpoint) = cluster.endpoint_mut(to) {
                 endpoint.experience.sent(now_us);
             }
-            self.ledger.up(proxy, cluster.book, to, call.cost);
+            call.began = self.ledger.begin(proxy, cluster.book, to, call.cost);
             call.counted = Some(to);
         }
     }

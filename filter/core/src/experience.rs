@@ -130,6 +130,13 @@ impl Experience {
         if more > ALIKE { FAILURE * more } else { 0.0 }
     }
 
+    /// Whether nothing has come back for longer than is reasonable where a request takes `expected_us`.
+    #[expect(clippy::cast_precision_loss, reason = "precise for days")]
+    pub fn is_overdue(&self, now_us: u64, expected_us: f32) -> bool {
+        self.waits_us
+            .is_some_and(|since| now_us.saturating_sub(since) as f32 > PATIENCE * expected_us)
+    }
+
     /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
     /// takes `expected_us`; 0 where it is time to try again, after twice that long without a request,
     /// and twice as long as the last time: what does not come back may be a stream alone.

@@ -5,6 +5,7 @@
 //! (see [`crate::presence`] for why).
 
 use crate::Map;
+use crate::ages::{Ages, Term};
 use crate::proxy::{GaugeId, Proxy};
 use crate::work::Work;
 
@@ -23,9 +24,10 @@ struct Book {
     slots: Vec<Slot>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Slot {
     own: Work,
+    ages: Ages,
     gauges: [Option<GaugeId>; 2],
 }
 
@@ -65,6 +67,40 @@ impl Ledger {
             let ended = work.min(entry.own);
             entry.own -= ended;
             self.add(proxy, book, slot, -signed(ended));
+        }
+    }
+
+    /// `work` starts at `slot` that may last: to be ended by [`Ledger::finish`].
+    pub fn begin(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, work: Work) -> Term {
+        self.up(proxy, book, slot, work);
+        self.slot(book, slot).map_or(Term::default(), |entry| entry.ages.begin(work.milli()))
+    }
+
+    /// What began then ended, counted still or not.
+    pub fn finish(&mut self, proxy: &dyn Proxy, book: usize, slot: u32, work: Work, began: Term) {
+        if self.slot(book, slot).is_some_and(|entry| entry.ages.finish(began, work.milli())) {
+            self.down(proxy, book, slot, work);
+        }
+    }
+
+    /// Whether what began then is counted no more.
+    pub fn is_long(&self, book: usize, slot: u32, began: Term) -> bool {
+        let entry = self.books.get(book).and_then(|book| book.slots.get(slot as usize));
+        entry.is_some_and(|entry| entry.ages.is_long(began))
+    }
+
+    /// So much time passes at `slot`: what has lasted for longer than `longest_us` is counted no more.
+    pub fn pass(
+        &mut self,
+        proxy: &dyn Proxy,
+        book: usize,
+        slot: u32,
+        elapsed_us: u64,
+        longest_us: u64,
+    ) {
+        let old = self.slot(book, slot).map_or(0, |entry| entry.ages.pass(elapsed_us, longest_us));
+        if old > 0 {
+            self.down(proxy, book, slot, Work::from_milli(old));
         }
     }
 
@@ -149,7 +185,7 @@ impl Book {
     fn slot(&mut self, slot: u32) -> Option<&mut Slot> {
         let index = slot as usize;
         if index >= self.slots.len() {
-            self.slots.resize(index + 1, Slot::default());
+            self.slots.resize_with(index + 1, Slot::default);
         }
         self.slots.get_mut(index)
     }

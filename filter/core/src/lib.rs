@@ -15,6 +15,7 @@ use std::prelude::v1::test;
 #[cfg(all(test, target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+pub mod ages;
 pub mod aside;
 pub mod balancer;
 pub mod budget;

@@ -30,6 +30,11 @@ impl Span {
         Self { period_ms, elapsed_ms }
     }
 
+    /// The time that passed, in microseconds, without that in which all stood still.
+    pub fn waited_us(self) -> u64 {
+        self.elapsed_ms.min(self.period_ms).saturating_mul(1_000)
+    }
+
     /// How many ticks of a VM that ticks once in `period_ms` (0: as often as ever) this VM has waited
     /// through, in thousandths. At most one: whoever is stopped together with the other has not
     /// waited.

@@ -162,6 +162,13 @@ impl Twin {
     }
 }
 
+/// How long one more request is expected to take at a server of that load, in microseconds. `None` where
+/// nothing is known.
+pub fn expected_us(load: &Load) -> Option<f32> {
+    let (service_us, slots) = (load.service_us?, load.slots?);
+    Some(service_us * Fit { service_us, slots }.stretch(load.in_flight))
+}
+
 /// The number brought within bounds; what is none becomes the least.
 fn within(number: f32, least: f32, most: f32) -> f32 {
     if number > least { number.min(most) } else { least }

@@ -262,8 +262,8 @@ impl Outbound {
         let Some(load) = reports::take(&vm.envoy, map) else { return };
         if let Some((call, slot)) = self.call.as_ref().and_then(|call| Some((call, call.slot()?))) {
             vm.tell_time();
-            let carried = call.counts_on(slot);
             let mut balancer = vm.balancer.borrow_mut();
+            let carried = balancer.counts_on(call, slot);
             balancer.heard(&vm.envoy, self.route.id, slot, &load, carried);
         }
     }

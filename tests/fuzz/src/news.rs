@@ -109,7 +109,7 @@ fn report(rig: &mut Rig, take: &mut Take<'_>) {
         let id = rig.open[open].call.cluster();
         rig.with_call(open, |balancer, proxy, call| {
             if let Some(slot) = balancer.slot_of(id, &host) {
-                balancer.heard(proxy, id, slot, &load, call.counts_on(slot));
+                balancer.heard(proxy, id, slot, &load, balancer.counts_on(call, slot));
             }
         });
         return;

@@ -2,6 +2,7 @@
 //! workers, and every end teaches how long requests take.
 
 use super::Balancer;
+use crate::ages::Term;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::membership::admin::{Cluster, Health, Snapshot};
@@ -52,6 +53,8 @@ pub struct Visit {
     /// Requests that it found there.
     others: f32,
     since_us: u64,
+    /// Since when it counts.
+    began: Term,
 }
 
 /// How a request left the server.
@@ -69,8 +72,10 @@ pub enum Departure {
 pub(super) struct Beside {
     name: String,
     /// Its index in the ledger.
-    book: usize,
-    twin: Twin,
+    pub(super) book: usize,
+    pub(super) twin: Twin,
+    /// Since this VM's last tick a request has ended that counted.
+    pub(super) ended: bool,
     /// It was said not to serve.
     unwell: bool,
     /// Coordinator only: when conclusions were drawn last.
@@ -79,7 +84,7 @@ pub(super) struct Beside {
 
 impl Beside {
     fn new(name: String, book: usize) -> Self {
-        Self { name, book, twin: Twin::default(), unwell: false, concluded_ms: None }
+        Self { name, book, twin: Twin::default(), ended: false, unwell: false, concluded_ms: None }
     }
 
     fn exchange(&mut self, proxy: &dyn Proxy, conclude: Option<f32>, tuning: &TwinTuning) {
@@ -135,10 +140,11 @@ impl Balancer {
     /// A request arrives at the server.
     pub fn arrive(&mut self, proxy: &dyn Proxy, id: TwinId) -> Visit {
         self.stir(proxy);
-        let mut visit = Visit { server: id, others: 0.0, since_us: self.now_us };
+        let (since_us, began) = (self.now_us, Term::default());
+        let mut visit = Visit { server: id, others: 0.0, since_us, began };
         if let Some(server) = self.twins.get(id.0 as usize) {
             visit.others = server.in_flight(proxy, &mut self.ledger, Work::ZERO);
-            self.ledger.up(proxy, server.book, 0, Work::ONE);
+            visit.began = self.ledger.begin(proxy, server.book, 0, Work::ONE);
         }
         visit
     }
@@ -149,9 +155,10 @@ impl Balancer {
         if visit.is_none() {
             self.stir(proxy);
         }
+        let counts = visit.is_some_and(|visit| self.counts(visit));
         let nobody = &mut Beside::new(String::new(), usize::MAX);
         let server = self.twins.get_mut(id.0 as usize).unwrap_or(nobody);
-        let carried = if visit.is_some() { Work::ONE } else { Work::ZERO };
+        let carried = if counts { Work::ONE } else { Work::ZERO };
         if visit.is_none() {
             server.twin.asked();
         }
@@ -165,13 +172,20 @@ impl Balancer {
         Stamp { load, rps: rates.ended, eps: rates.failed, utilization }
     }
 
+    /// Whether a request is in flight that counts: it has not been there for long.
+    pub(super) fn counts(&self, visit: &Visit) -> bool {
+        let server = self.twins.get(visit.server.0 as usize);
+        server.is_some_and(|server| !self.ledger.is_long(server.book, 0, visit.began))
+    }
+
     /// A request ended.
     #[expect(clippy::needless_pass_by_value, reason = "it ends here")]
     pub fn leave(&mut self, proxy: &dyn Proxy, visit: Visit, how: Departure) {
-        let Visit { server, others, since_us } = visit;
+        let Visit { server, others, since_us, began } = visit;
         self.pace.saw();
         let Some(server) = self.twins.get_mut(server.0 as usize) else { return };
-        self.ledger.down(proxy, server.book, 0, Work::ONE);
+        server.ended |= how == Departure::Served && !self.ledger.is_long(server.book, 0, began);
+        self.ledger.finish(proxy, server.book, 0, Work::ONE, began);
         #[expect(clippy::cast_precision_loss, reason = "digits that matter stay")]
         let took_us = self.now_us.saturating_sub(since_us) as f32;
         match how {

@@ -1,6 +1,7 @@
 //! A request as the balancer sees it, and what is said of it.
 
 use super::asked::Asked;
+use crate::ages::Term;
 use crate::config::{ClusterSettings, Config, Mechanism, ProbeMode};
 use crate::pick::Picks;
 use crate::work::Work;
@@ -159,6 +160,8 @@ pub struct Call {
     pub(super) verdict: Verdict,
     /// The slot that it counts on.
     pub(super) counted: Option<u32>,
+    /// Since when.
+    pub(super) began: Term,
     /// The pick, then its spares.
     pub(super) picks: Picks,
     /// Whom it asks first.
@@ -182,11 +185,6 @@ impl Call {
     /// The proxy chose whom its questions went to.
     pub fn asks_anybody(&mut self) {
         self.asked.anybody = true;
-    }
-
-    /// What of the proxy's count in `slot` is this call.
-    pub fn counts_on(&self, slot: u32) -> Work {
-        if self.counted == Some(slot) { self.cost } else { Work::ZERO }
     }
 
     /// The slot that it counts on: its pick's, and once it is known that of who serves it.

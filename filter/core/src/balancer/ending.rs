@@ -4,13 +4,16 @@ use super::call::Word;
 use super::{Balancer, Call, Ending, Fate, Verdict};
 use crate::proxy::Proxy;
 use crate::records::Standing;
+use crate::work::Work;
 
 impl Balancer {
     /// The request ended, however it did. `at` is the endpoint that served it, where known.
     pub fn end(&mut self, proxy: &dyn Proxy, mut call: Call, ending: Ending, at: Option<&str>) {
         let now_us = self.now_us;
         self.pace.saw();
-        let (counted, steered) = (call.counted, call.verdict == Verdict::Steer);
+        // Of a stream that counts no more, the slot may be another endpoint's by now.
+        let counted = call.counted.filter(|_| !self.is_long(&call));
+        let steered = call.verdict == Verdict::Steer;
         self.count(proxy, &mut call, None);
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(slot) = counted
@@ -66,6 +69,18 @@ impl Balancer {
         if silent {
             cluster.reports.silenced();
         }
+    }
+
+    fn is_long(&self, call: &Call) -> bool {
+        let book = self.clusters.get(call.cluster.index()).map(|cluster| cluster.book);
+        book.zip(call.counted)
+            .is_some_and(|(book, slot)| self.ledger.is_long(book, slot, call.began))
+    }
+
+    /// What of the proxy's count in `slot` is this call.
+    pub fn counts_on(&self, call: &Call, slot: u32) -> Work {
+        let counts = call.counted == Some(slot) && !self.is_long(call);
+        if counts { call.cost } else { Work::ZERO }
     }
 
     /// What became of a pick, now that `slot` serves.

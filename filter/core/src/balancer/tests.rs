@@ -16,6 +16,8 @@ mod places;
 mod proof;
 mod seen;
 mod silent;
+#[expect(clippy::cast_possible_truncation, reason = "few")]
+mod streams;
 mod unsent;
 mod upkeep;
 

@@ -80,6 +80,7 @@ impl Balancer {
         self.follow(proxy);
         let span = self.pace.tick(self.now_ms, &config.discovery);
         self.survey(self.pace.usual_ticks(span));
+        self.ripen(proxy, span.waited_us());
         // Said before it is so.
         let period_ms = self.pace.announced_ms();
         self.presence.tick(proxy, &mut self.ledger, period_ms);

@@ -63,6 +63,21 @@ impl Host {
         }
     }
 
+    /// A request or stream reaches it. How many were in flight before.
+    pub(crate) fn arrived(&mut self, of: Attempt) -> u32 {
+        self.in_flight += 1;
+        if let Some(twin) = &mut self.twin {
+            twin.arrived(of);
+        }
+        self.in_flight - 1
+    }
+
+    /// It ends there. How many its twin counted before it.
+    pub(crate) fn departed(&mut self, of: Attempt) -> u32 {
+        self.in_flight -= 1;
+        self.twin.as_mut().map_or(0, |twin| twin.departed(of))
+    }
+
     /// What it works at now, of all that acts on it.
     pub(crate) fn speed(&self) -> f64 {
         self.base_speed * self.factor * self.warmth * (1.0 - self.taken)

@@ -60,7 +60,7 @@ impl Simulation<'_> {
         }
         let lie = host.lie as f32;
         if self.needs.twin.is_some() {
-            stamp.load = Some(twin.load(now, host.in_flight, probed, lie));
+            stamp.load = Some(twin.load(now, probed, lie));
         }
         if lie.to_bits() != 1.0_f32.to_bits() {
             stamp.in_flight *= lie;

@@ -68,7 +68,7 @@ pub(crate) enum What {
 }
 
 /// One attempt of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Attempt {
     /// Its place in the table, which another request may have taken meanwhile.
     pub(crate) request: u32,

@@ -48,12 +48,11 @@ impl Simulation<'_> {
             return;
         }
         let host = &mut self.fleet.hosts[server as usize];
-        let before = host.in_flight;
         if !is_stream && !host.work.admit(now, job) {
             self.leave(of, Outcome::Failed, 0);
             return;
         }
-        host.in_flight += 1;
+        let before = host.arrived(of);
         if let Some(request) = self.request(of) {
             request.in_flight = before;
         }
@@ -95,7 +94,7 @@ impl Simulation<'_> {
         let had_stream = host.streams.len() < streams;
         let had_work = host.work.withdraw(self.now, of);
         if had_stream || had_work {
-            host.in_flight -= 1;
+            host.departed(of);
             self.truth[server as usize].outstanding -= 1;
         }
         self.plan(server);
@@ -108,6 +107,9 @@ impl Simulation<'_> {
         let jobs = host.work.lose_all(self.now);
         let streams = std::mem::take(&mut host.streams);
         host.in_flight = 0;
+        if let Some(twin) = &mut host.twin {
+            twin.lost_all();
+        }
         self.plan(server);
         let counted = jobs.into_iter().filter(|job| job.counts).map(|job| job.of);
         for of in counted.chain(streams) {
@@ -159,7 +161,7 @@ impl Simulation<'_> {
         if !host.work.admit(now, job) {
             host.work.withdraw(now, of);
             host.streams.retain(|stream| *stream != of);
-            host.in_flight -= 1;
+            host.departed(of);
             self.leave(of, Outcome::Failed, 0);
         }
         self.plan(server);
@@ -178,9 +180,7 @@ impl Simulation<'_> {
         let (now, needs) = (self.now, self.needs);
         let host = &mut self.fleet.hosts[server as usize];
         let Some((job, started)) = host.work.complete(now) else { return };
-        if job.counts {
-            host.in_flight -= 1;
-        }
+        let found = if job.counts { host.departed(job.of) } else { 0 };
         if needs.stamps
             && let Some(twin) = &mut host.twin
         {
@@ -192,7 +192,7 @@ impl Simulation<'_> {
                 if needs.twin.is_some()
                     && let Some(twin) = &mut self.fleet.hosts[server as usize].twin
                 {
-                    twin.saw(now, in_flight, Some(now - job.due));
+                    twin.saw(now, found, Some(now - job.due));
                 }
                 if needs.latency_at_rif {
                     let host = &mut self.fleet.hosts[server as usize];
@@ -225,7 +225,7 @@ impl Simulation<'_> {
         if over {
             if server != CENTRAL {
                 let host = &mut self.fleet.hosts[server as usize];
-                host.in_flight -= 1;
+                host.departed(job.of);
                 host.streams.retain(|stream| *stream != job.of);
             }
             self.leave(job.of, Outcome::Answered, 0);
@@ -263,7 +263,7 @@ impl Simulation<'_> {
                 request.server = server;
                 request.in_flight = host.in_flight;
             }
-            host.in_flight += 1;
+            host.arrived(job.of);
             self.truth[server as usize].outstanding += 1;
             host.work.admit(self.now, job);
             self.plan(server);

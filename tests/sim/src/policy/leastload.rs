@@ -311,7 +311,7 @@ impl Policy for Leastload {
             && let Some(Some(open)) = calls.get(ended.request as usize)
             && let Some(slot) = balancer.slot_of(open.call.cluster(), &names[ended.server as usize])
         {
-            let carried = open.call.counts_on(slot);
+            let carried = balancer.counts_on(&open.call, slot);
             balancer.heard(proxy, open.call.cluster(), slot, &load, carried);
         }
         if ended.last

@@ -218,8 +218,9 @@ fn of_what_a_server_says_the_count_of_the_whole_proxy_is_taken_off() {
     let id = rig.id(0);
     let call = rig.start(0);
     let slot = rig.vms[0].slot_of(id, &host(0)).unwrap();
-    assert_eq!(call.counts_on(slot), Work::ONE);
-    rig.vms[0].heard(&rig.proxy, id, slot, &busy(2.0), call.counts_on(slot));
+    let carried = rig.vms[0].counts_on(&call, slot);
+    assert_eq!(carried, Work::ONE);
+    rig.vms[0].heard(&rig.proxy, id, slot, &busy(2.0), carried);
     rig.end(0, call, Ending::Undecided);
     assert_eq!(rig.picks(0, 100), [0, 100], "two others, and one at the second");
 }

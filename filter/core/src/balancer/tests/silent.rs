@@ -72,7 +72,7 @@ impl Loop {
                 let load = self.report(n, queues[n].len());
                 let id = self.rig.id(0);
                 let slot = self.rig.vms[0].slot_of(id, &host(n)).unwrap();
-                let carried = call.counts_on(slot);
+                let carried = self.rig.vms[0].counts_on(&call, slot);
                 self.rig.vms[0].heard(&self.rig.proxy, id, slot, &load, carried);
             }
             self.rig.end(0, call, Ending::Answered);
