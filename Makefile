@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push demo test test-core test-wasm test-e2e test-mesh test-mesh-all mutants fuzz bench fleet sim sim-report cost lint fmt clean
+.PHONY: help build image push demo test test-core test-wasm test-e2e test-mesh test-mesh-all mesh-shell mutants fuzz bench fleet sim sim-report cost lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,11 @@ test-mesh: ## The tests in a real mesh: Kubernetes API, istiod, sidecars; MESH=f
 	@scripts/setup.sh test-mesh
 	@scripts/build-wasm.sh
 	@scripts/test-mesh.sh $(MESH)
+
+mesh-shell: ## A shell in that mesh, in which istio/README.md can be followed
+	@scripts/setup.sh test-mesh
+	@scripts/build-wasm.sh
+	@scripts/test-mesh.sh --shell
 
 test-mesh-all: ## The same with every supported Envoy
 	@scripts/setup.sh test-mesh

@@ -3,6 +3,7 @@
 # started there ends with the first process, whatever happens.
 #
 # usage: test-mesh.sh [FILTER]         several filters with commas between them
+#        test-mesh.sh --shell         a shell in the mesh, in which istio/README.md can be followed
 #        test-mesh.sh --possible      says what is missing here, and fails, where they cannot run
 #
 #   LEASTLOAD_MESH_ENVOY=1.40.0       another Envoy than the one of Istio 1.31
@@ -35,11 +36,15 @@ for line in sys.stdin:
     message = json.loads(line)
     if message.get("executable") and message["target"]["name"] == "mesh":
         print(message["executable"])')
-# The greeter is a binary of another package, which cargo does not build for a test.
-cargo build --locked --quiet --package leastload-fleet --bin greeter-server
+# Binaries of another package, which cargo does not build for a test.
+cargo build --locked --quiet --package leastload-fleet --bin greeter-server --bin load
 
-unshare --net --mount --pid --fork --kill-child --mount-proc -- "$program" "$@" </dev/null &
-namespaces=$!
-trap 'kill -KILL $namespaces 2>/dev/null' EXIT
+namespaces=(unshare --net --mount --pid --fork --kill-child --mount-proc --)
+if [ "${1:-}" = --shell ]; then
+  LEASTLOAD_MESH_RUN=mesh-shell LEASTLOAD_MESH_SHELL=1 exec "${namespaces[@]}" "$program"
+fi
+"${namespaces[@]}" "$program" "$@" </dev/null &
+run=$!
+trap 'kill -KILL $run 2>/dev/null' EXIT
 trap 'exit 1' HUP INT TERM
-wait $namespaces
+wait $run

@@ -161,9 +161,14 @@ pub fn start_program(
 /// The API server calls istiod's webhook by the name in its certificate, and the proxies too.
 fn hosts(tools: &Tools) {
     let file = tools.file("hosts");
-    fs::write(&file, format!("127.0.0.1 localhost\n{HOST} {ISTIOD}\n")).expect("written");
+    fs::write(&file, hosts_file()).expect("written");
     let bound = Command::new(system("mount")).arg("--bind").arg(&file).arg("/etc/hosts").status();
     assert!(bound.is_ok_and(|status| status.success()), "mount failed: is this our own namespace?");
+}
+
+/// The names that everybody needs.
+pub(crate) fn hosts_file() -> String {
+    format!("127.0.0.1 localhost\n{HOST} {ISTIOD}\n")
 }
 
 fn keys(tools: &Tools) {

@@ -14,6 +14,8 @@
 //! | [`pod`] | how do I start, stop, freeze a pod, and ask its proxy? |
 //! | [`proxy`] | how does a pod's proxy start? |
 //! | [`lab`] | all of it, up and down |
+//! | [`kubelet`] | how do Deployments become pods? |
+//! | [`user`] | how does somebody at a shell see it? |
 //! | [`traffic`] | what do the callers in a pod see? |
 //!
 //! All processes live in namespaces that `scripts/test-mesh.sh` makes (network, mount, process ids),
@@ -22,6 +24,7 @@
 pub mod control;
 pub mod install;
 pub mod kube;
+pub mod kubelet;
 pub mod lab;
 pub mod net;
 pub mod pod;
@@ -29,3 +32,4 @@ pub mod proxy;
 pub mod registry;
 pub mod tools;
 pub mod traffic;
+pub mod user;

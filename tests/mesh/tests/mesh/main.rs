@@ -7,9 +7,11 @@ use std::{
     path::Path,
     process::ExitCode,
     sync::{Arc, PoisonError, RwLock},
+    thread,
+    time::Duration,
 };
 
-use leastload_mesh::lab::Lab;
+use leastload_mesh::{kubelet::Kubelet, lab::Lab, user::User};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 
@@ -83,6 +85,9 @@ fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
     let lab = (!arguments.list).then(|| Arc::new(Lab::start(&folder)));
     let tests = tests.concat().into_iter().filter(|(name, _)| wanted(name));
+    if let Some(lab) = lab.as_ref().filter(|_| env::var_os("LEASTLOAD_MESH_SHELL").is_some()) {
+        return shell(lab, &runtime);
+    }
     let trials = tests.map(|(name, test)| {
         let name = name.trim_start_matches("mesh::");
         let alone = ALONE.iter().any(|start| name.starts_with(start));
@@ -98,4 +103,19 @@ fn main() -> ExitCode {
         })
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// A shell in the mesh; the Deployments of `sample` get their pods.
+fn shell(lab: &Arc<Lab>, runtime: &Arc<Runtime>) -> ExitCode {
+    let (theirs, rounds) = (Arc::clone(lab), Arc::clone(runtime));
+    thread::spawn(move || {
+        let mut kubelet = Kubelet::new("sample");
+        loop {
+            rounds.block_on(kubelet.reconcile(&theirs));
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
+    println!("istio/README.md can be followed here; kubectl and pilot-agent are in PATH");
+    let status = User::new(lab).shell("bash").status();
+    ExitCode::from(u8::from(!status.is_ok_and(|status| status.success())))
 }

@@ -1,26 +1,16 @@
 //! `istio/README.md`, word by word: its commands are read from the page and run as they stand.
-//!
-//! The test plays those parts of a cluster that the lab lacks: it makes the pods that the sample's
-//! Deployments ask for, and `kubectl exec` enters a pod's network. `istioctl`, which asks pods by a
-//! kubelet, is left out: what it shows is read from the proxy instead.
+//! `istioctl`, which asks pods by a kubelet, is left out: what it shows is read from the proxy instead.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use leastload_e2e::wait::eventually;
 use leastload_mesh::{
+    kubelet::Kubelet,
     lab::Lab,
-    pod::{PORT, Pod, PodSpec},
-    registry::REGISTRY,
-    tools::system,
+    pod::{PORT, Pod},
     traffic::{Traffic, cluster, host},
+    user::User,
 };
-use serde_json::Value;
 
 use crate::stage::{steered, steers_no_more};
 
@@ -37,29 +27,22 @@ async fn from_a_mesh_to_balanced_and_back(lab: &Lab) {
         assert!(step.contains(what), "the page has '{step}' where {what} was");
         user.run(&step)
     };
+    let mut kubelet = Kubelet::new("sample");
 
     next("create namespace");
     next("label namespace");
     next("istio/sample");
-    let pods = deployed(lab).await;
-    let client = pods.iter().find(|pod| pod.name().contains("client")).expect("there is a client");
-    user.answers_for(client);
-    let service = lab.kube().at("/api/v1/namespaces/sample/services/greeter").expect("it is there");
-    let address = format!("{}:{PORT}", service["spec"]["clusterIP"].as_str().unwrap_or_default());
-    let cluster = cluster("sample", "greeter");
-    eventually("the client knows all servers", async || {
-        let hosts = client.hosts(&cluster).await;
-        if hosts.len() == 3 { Ok(()) } else { Err(hosts) }
-    })
-    .await;
-    let work = Duration::from_millis(5);
-    let traffic = Traffic::start(client, &address, &host("sample", "greeter"), 4, work);
-    traffic.goes_on(50).await;
+    kubelet.reconcile(lab).await;
+    assert_eq!(kubelet.pods().count(), 4, "two fast servers, a slow one and a client");
 
     next("patch deployment");
     next("overlays/twin");
     next("patch deployment");
     next("overlays/shadow");
+    // The sample has the labels already: no pod is made anew.
+    assert!(!kubelet.reconcile(lab).await);
+    let client = kubelet.pods().find(|pod| pod.name().contains("client")).expect("a client");
+    let traffic = calls(lab, client).await;
     eventually("shadow picks are counted", async || {
         let picks = client.counts().await.sum("shadow_picks", &[]);
         if picks > 0 { Ok(()) } else { Err(picks) }
@@ -89,6 +72,19 @@ async fn from_a_mesh_to_balanced_and_back(lab: &Lab) {
     user.run("kubectl delete -k istio/sample");
 }
 
+/// Calls beside those of the sample's own client, to see that none fails.
+async fn calls(lab: &Lab, client: &Pod) -> Traffic {
+    let cluster = cluster("sample", "greeter");
+    eventually("the client knows all servers", async || {
+        let hosts = client.hosts(&cluster).await;
+        if hosts.len() == 3 { Ok(()) } else { Err(hosts) }
+    })
+    .await;
+    let service = lab.kube().at("/api/v1/namespaces/sample/services/greeter").unwrap_or_default();
+    let address = format!("{}:{PORT}", service["spec"]["clusterIP"].as_str().unwrap_or_default());
+    Traffic::start(client, &address, &host("sample", "greeter"), 2, Duration::from_millis(5))
+}
+
 /// The part of the page below a heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let start = page.split_once(&format!("## {heading}\n")).expect("the page has this heading").1;
@@ -101,102 +97,4 @@ fn commands(section: &str) -> Vec<String> {
     let text: String = blocks.collect::<String>().replace("\\\n", " ");
     let commands = text.lines().map(|line| line.split(" # ").next().unwrap_or(line).trim());
     commands.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
-}
-
-/// Somebody in a copy of the repository who has set the image, as `istio/module` says.
-struct User {
-    folder: PathBuf,
-}
-
-impl User {
-    fn new(lab: &Lab) -> Self {
-        let folder = lab.tools.file("user");
-        fs::create_dir_all(folder.join("bin")).expect("a folder");
-        copy(&lab.tools.repository.join("istio"), &folder.join("istio"));
-        let module = folder.join("istio/module/kustomization.yaml");
-        let text = fs::read_to_string(&module).expect("the module's source");
-        let published = "url: oci://ghcr.io/leastload/leastload:0.1.0\n      #";
-        assert!(text.contains(published), "the page's url is another");
-        let digest = lab.registry.digest.trim_start_matches("sha256:");
-        let own =
-            format!("url: oci://{REGISTRY}/leastload:latest\n      sha256: {digest}\n      #");
-        fs::write(&module, text.replace(published, &own)).expect("written");
-        let kubectl = format!(
-            "#!/bin/sh\nif [ \"$1\" = exec ]; then\n  while [ \"$1\" != -- ]; do shift; done\n  shift\n  \
-             exec nsenter --net=/run/netns/$(cat {pod}) \"$@\"\nfi\nexec {kubectl} --kubeconfig {config} \"$@\"\n",
-            pod = folder.join("pod").display(),
-            kubectl = lab.tools.program("kubectl").display(),
-            config = lab.tools.file("kubeconfig").display(),
-        );
-        let program = folder.join("bin/kubectl");
-        fs::write(&program, kubectl).expect("written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
-        let agent = lab.tools.program("pilot-agent");
-        let _ = std::os::unix::fs::symlink(agent, folder.join("bin/pilot-agent"));
-        Self { folder }
-    }
-
-    /// From now on `kubectl exec` is in this pod.
-    fn answers_for(&self, pod: &Pod) {
-        fs::write(self.folder.join("pod"), pod.name()).expect("written");
-    }
-
-    /// Runs one command of the page, which must succeed; what it says.
-    fn run(&self, command: &str) -> String {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let output = Command::new(system("sh"))
-            .args(["-c", command])
-            .current_dir(&self.folder)
-            .env("PATH", format!("{}:{path}", self.folder.join("bin").display()))
-            .stdin(Stdio::null())
-            .output()
-            .expect("a shell");
-        let (out, error) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
-        assert!(output.status.success(), "{command}: {error}");
-        String::from_utf8_lossy(&out).into_owned()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("readable").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("copied");
-        }
-    }
-}
-
-/// The pods that the sample's Deployments ask for.
-async fn deployed(lab: &Lab) -> Vec<Pod> {
-    let all = lab.kube().at("/apis/apps/v1/namespaces/sample/deployments").unwrap_or_default();
-    let mut starting = Vec::new();
-    for deployment in all["items"].as_array().into_iter().flatten() {
-        let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
-        for replica in 0..deployment["spec"]["replicas"].as_u64().unwrap_or(1) {
-            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-            starting.push(lab.starting(of_template(&format!("{name}-{replica}"), labels)));
-        }
-    }
-    let mut pods = Vec::new();
-    for pod in starting {
-        pods.push(pod.ready().await);
-    }
-    assert_eq!(pods.len(), 4, "two fast servers, a slow one and a client");
-    pods
-}
-
-fn of_template(name: &str, labels: &Value) -> PodSpec {
-    let labels = labels.as_object().into_iter().flatten();
-    let labels =
-        labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().into()));
-    let server = PodSpec::server("sample", "greeter", name);
-    let client = name.contains("client");
-    PodSpec {
-        labels: labels.collect(),
-        server: server.server.clone().filter(|_| !client),
-        ..server
-    }
 }
