@@ -83,7 +83,7 @@ async fn weights_between_subsets_hold_and_each_is_steered(lab: &Lab) {
     // There is a Gateway among them, which would be other tests', too.
     let rules = sample(lab, "classic", stage.namespace);
     let _rules = Applied::new(lab, stage.namespace, rules);
-    neg(lab, &stage).apply(lab, stage.namespace);
+    Install::of(lab, "base").apply(lab, stage.namespace);
     let traffic = stage.traffic(4);
     let picks = async |version: &str| {
         let cluster = subset(stage.namespace, "greeter", version);
@@ -131,7 +131,7 @@ async fn an_ejected_host_is_not_picked(lab: &Lab) {
         "consecutive5xxErrors": 3, "consecutiveGatewayErrors": 3, "interval": "1s",
         "baseEjectionTime": "10s", "maxEjectionPercent": 50}});
     lab.kube().apply(stage.namespace, &rule(&stage, &outliers));
-    neg(lab, &stage).apply(lab, stage.namespace);
+    Install::of(lab, "base").apply(lab, stage.namespace);
     let traffic = stage.traffic(4);
     stage.steered().await;
 
@@ -166,7 +166,7 @@ async fn failover_goes_by_priority_there_and_back(lab: &Lab) {
     let traffic = stage.traffic(4);
     let [a, b, c, d] = &stage.servers[..] else { panic!("four were started") };
     only(&traffic, &[a, b]).await;
-    neg(lab, &stage).apply(lab, stage.namespace);
+    Install::of(lab, "base").apply(lab, stage.namespace);
     obeyed(&stage.client, &traffic).await;
     only(&traffic, &[a, b]).await;
 
@@ -279,15 +279,4 @@ async fn refuses(lab: &Lab, stage: &Stage, before: (i64, usize)) {
         if now.0 > before.0 && now.1 > before.1 { Ok(()) } else { Err(now) }
     })
     .await;
-}
-
-fn neg(lab: &Lab, stage: &Stage) -> Install {
-    let i = Install::of(lab, "base");
-    if std::env::var("NEG").is_err() {
-        return i;
-    }
-    let all: Vec<_> = stage.servers.iter().map(Pod::endpoint).collect();
-    let c = stage.cluster();
-    i.configured(&json!({"role": "outbound", "estimate": {"failures": false},
-        "discovery": {"admin_cluster": "", "static": {c: all}}}))
 }
