@@ -69,7 +69,7 @@ async fn only(traffic: &Traffic, pods: &[&Pod]) {
         served.cloned().collect::<Vec<_>>()
     };
     eventually(&format!("only {wanted:?} serve"), async || {
-        let served = served(40).await;
+        let served = served(150).await;
         if served == wanted { Ok(()) } else { Err(served) }
     })
     .await;
