@@ -1,6 +1,8 @@
 //! Envoy on its own cores, the load and its servers on the last: sharing one, they would evict each
 //! other's caches and wake each other at other times in each run.
 
+use std::sync::OnceLock;
+
 use leastload_fleet::Result;
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -19,7 +21,13 @@ pub struct Cores {
 
 impl Cores {
     /// Divides the cores this process may use; `None` where there is only one.
-    pub fn divide() -> Option<Self> {
+    pub fn divide() -> Option<&'static Self> {
+        // Once: after a comparison this process has one core left, and the next one needs all.
+        static DIVIDED: OnceLock<Option<Cores>> = OnceLock::new();
+        DIVIDED.get_or_init(Self::divide_now).as_ref()
+    }
+
+    fn divide_now() -> Option<Self> {
         let mine = sched_getaffinity(Pid::from_raw(0)).ok()?;
         let mut all: Vec<usize> =
             (0..CpuSet::count()).filter(|core| mine.is_set(*core).unwrap_or(false)).collect();
