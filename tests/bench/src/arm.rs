@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use leastload_fleet::config::{ADMIN_CLUSTER, Cluster, EnvoyConfig, Listener, Mechanism, Wasm};
+use leastload_fleet::config::{
+    ADMIN_CLUSTER, Cluster, EnvoyConfig, Listener, Mechanism, Route, Wasm,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -10,6 +12,10 @@ use serde_json::{Value, json};
 pub const LISTENER: &str = "main";
 /// Name of the cluster.
 pub const CLUSTER: &str = "greeter";
+/// Name of the cluster of the same servers of which leastload wants no reports.
+const SILENT: &str = "silent";
+/// Name of a twin's cluster, as envoy/twin.yaml has it.
+const SERVER: &str = "server";
 
 /// One of the Envoys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,6 +35,23 @@ pub enum Arm {
     StatefulSession,
     /// leastload as quickstart-override-host.yaml has it.
     OverrideHost,
+    /// leastload as quickstart.yaml has it, but that it neither asks for stamps nor reads them.
+    NoReports,
+    /// leastload reads a stamp of each response, and takes it out. In the Envoy of `NoReports`.
+    Reports,
+    /// leastload as twin.yaml has it, before one server, and nobody asks for stamps.
+    Unasked,
+    /// The same Envoy, and each request asks.
+    Asked,
+}
+
+/// What an arm's client calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Authority and path.
+    pub method: &'static str,
+    /// Whether each call asks for a stamp, as leastload at a client's proxy does.
+    pub ask: bool,
 }
 
 impl Arm {
@@ -42,6 +65,10 @@ impl Arm {
     ];
     /// Those that show where the cost comes from.
     pub const EXTRA: [Self; 2] = [Self::EmptySession, Self::Inbound];
+    /// What stamps cost at a client's proxy.
+    pub const CLIENT_STAMPS: [Self; 3] = [Self::Empty, Self::NoReports, Self::Reports];
+    /// What they cost at the proxy beside a server.
+    pub const SERVER_STAMPS: [Self; 3] = [Self::Empty, Self::Unasked, Self::Asked];
     /// What ratios refer to.
     pub const REFERENCE: Self = Self::Empty;
 
@@ -55,32 +82,83 @@ impl Arm {
             Self::Inbound => "leastload, role inbound",
             Self::StatefulSession => "leastload, stateful_session",
             Self::OverrideHost => "leastload, override_host",
+            Self::NoReports => "leastload, estimate.reports: false",
+            Self::Reports => "leastload, each response stamped",
+            Self::Unasked => "leastload, twin, nobody asks",
+            Self::Asked => "leastload, twin, each request asks",
         }
+    }
+
+    /// The arm that does the same without stamps. Both are in one Envoy: two starts of the same module
+    /// differ by more than a stamp costs.
+    pub const fn without_stamps(self) -> Option<Self> {
+        match self {
+            Self::Reports => Some(Self::NoReports),
+            Self::Asked => Some(Self::Unasked),
+            _ => None,
+        }
+    }
+
+    /// Most CPU time that stamps should add to a request, in microseconds.
+    pub const fn stamps_target_us(self) -> Option<f64> {
+        match self {
+            Self::Reports => Some(2.0),
+            Self::Asked => Some(3.0),
+            _ => None,
+        }
+    }
+
+    /// Whether it is there for the price of stamps, so that how many there were must be known.
+    pub const fn counts_stamps(self) -> bool {
+        matches!(self, Self::NoReports | Self::Reports | Self::Unasked | Self::Asked)
+    }
+
+    /// What its client calls.
+    pub const fn calls(self) -> Calls {
+        // As long as each other, and one connection manager for both: nothing but the cluster differs.
+        let method = match self {
+            Self::NoReports => "http://greeter/helloworld.Silence/SayHello",
+            _ => "http://greeter/helloworld.Greeter/SayHello",
+        };
+        Calls { method, ask: matches!(self, Self::Asked) }
     }
 
     /// Whether leastload names an endpoint for each request.
     pub const fn steers(self) -> bool {
-        matches!(self, Self::StatefulSession | Self::OverrideHost)
+        matches!(self, Self::StatefulSession | Self::OverrideHost | Self::NoReports | Self::Reports)
     }
 
     /// Its Envoy's configuration.
     pub fn config(self, modules: Modules<'_>, endpoints: &[SocketAddr]) -> EnvoyConfig {
         let policy = if self == Self::RoundRobin { "ROUND_ROBIN" } else { "LEAST_REQUEST" };
-        let cluster = Cluster::new(CLUSTER, endpoints.iter().copied()).lb_policy(policy);
-        let mut listener = Listener::http(LISTENER, CLUSTER)
+        let routes = match self {
+            Self::NoReports | Self::Reports => {
+                vec![Route::new("/helloworld.Silence/", SILENT), Route::new("/", CLUSTER)]
+            }
+            Self::Unasked | Self::Asked => vec![Route::new("/", SERVER)],
+            _ => vec![Route::new("/", CLUSTER)],
+        };
+        let cluster =
+            |to: &Route| Cluster::new(&to.cluster, endpoints.iter().copied()).lb_policy(policy);
+        let clusters: Vec<_> = routes.iter().map(cluster).collect();
+        let mut listener = Listener::routes(LISTENER, routes)
             .with_http(|http| http.extra = json!({"codec_type": "HTTP2"}));
         if let Some(wasm) = self.wasm(modules) {
             listener = listener.wasm(wasm);
         }
-        EnvoyConfig::new([listener], [cluster]).mechanism(self.mechanism())
+        EnvoyConfig::new([listener], clusters).mechanism(self.mechanism())
     }
 
     const fn mechanism(self) -> Mechanism {
         match self {
-            Self::RoundRobin | Self::LeastRequest | Self::Empty => Mechanism::None,
-            Self::EmptySession | Self::Inbound | Self::StatefulSession => {
-                Mechanism::StatefulSession
+            Self::RoundRobin | Self::LeastRequest | Self::Empty | Self::Unasked | Self::Asked => {
+                Mechanism::None
             }
+            Self::EmptySession
+            | Self::Inbound
+            | Self::StatefulSession
+            | Self::NoReports
+            | Self::Reports => Mechanism::StatefulSession,
             Self::OverrideHost => Mechanism::OverrideHost,
         }
     }
@@ -98,8 +176,25 @@ impl Arm {
             Self::Inbound => leastload(json!({"role": "inbound"})),
             Self::StatefulSession => leastload(Value::Null),
             Self::OverrideHost => leastload(json!({"override": {"mechanism": "override_host"}})),
+            // Probes have a price of their own, and it is bounded by a rate, not by the request.
+            Self::NoReports | Self::Reports => leastload(json!({
+                "probe": {"mode": "off"},
+                "clusters": {SILENT: {"estimate": {"reports": false}}},
+            })),
+            Self::Unasked | Self::Asked => Some(Wasm::new(modules.leastload).configuration(twin())),
         }
     }
+}
+
+/// That of envoy/twin.yaml, but that peers without a certificate are told the load too: there is no TLS
+/// here.
+fn twin() -> Value {
+    json!({
+        "role": "inbound",
+        "report": {"stamp": "askers"},
+        "probe": {"allow": "any", "server_budget": 200},
+        "discovery": {"admin_cluster": ADMIN_CLUSTER},
+    })
 }
 
 /// Paths of the Wasm modules.
@@ -109,4 +204,29 @@ pub struct Modules<'a> {
     pub leastload: &'a Path,
     /// The empty one.
     pub empty: &'a Path,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_twin_is_the_shipped_one() {
+        let shipped = include_str!("../../../envoy/twin.yaml");
+        let (_, configuration) = shipped.split_once("value: |").unwrap();
+        let (configuration, _) = configuration.split_once("- name:").unwrap();
+        let mut configuration: Value = serde_json::from_str(configuration).unwrap();
+        assert_eq!(configuration["probe"]["allow"].take(), "mtls");
+        configuration["probe"]["allow"] = json!("any");
+        assert_eq!(configuration, twin());
+    }
+
+    #[test]
+    fn arms_with_and_without_stamps_share_an_envoy() {
+        let modules = Modules { leastload: Path::new("leastload"), empty: Path::new("empty") };
+        let config = |arm: Arm| format!("{:?}", arm.config(modules, &[]));
+        for arm in [Arm::Reports, Arm::Asked] {
+            assert_eq!(config(arm), config(arm.without_stamps().unwrap()));
+        }
+    }
 }

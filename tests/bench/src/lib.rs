@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`arm`] | which Envoys are compared? |
 //! | [`servers`] | what answers the requests, at next to no cost? |
+//! | [`stamps`] | what do servers say of their load, and was it read? |
 //! | [`load`] | what sends them, always the same number at once? |
 //! | [`usage`] | how much CPU time did a process use? |
 //! | [`cores`] | how are Envoy and the load kept apart? |
@@ -27,5 +28,6 @@ pub mod report;
 pub mod rig;
 pub mod run;
 pub mod servers;
+pub mod stamps;
 pub mod summary;
 pub mod usage;

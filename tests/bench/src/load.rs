@@ -11,27 +11,34 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use leastload_core::report::BINARY_HEADER;
 use leastload_fleet::{Error, Result};
 use tokio::{
     net::TcpStream,
     task::{JoinHandle, JoinSet},
 };
 
-use crate::servers::EMPTY_MESSAGE;
+use crate::{
+    arm::Calls,
+    servers::EMPTY_MESSAGE,
+    stamps::{ASK, STAMP},
+};
 
-/// What is called.
-const METHOD: &str = "http://greeter/helloworld.Greeter/SayHello";
 /// Time for one measurement; a call that hangs must not hang the benchmark.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What a run of requests came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sent {
     /// Calls that ended with gRPC status 0.
     pub ok: u64,
     /// All others.
     pub failed: u64,
+    /// Load reports that came as far as here.
+    pub stamps: u64,
+    /// The first of them.
+    pub stamp: Option<HeaderValue>,
     /// From the first call's start to the last one's end.
     pub took: Duration,
 }
@@ -41,6 +48,7 @@ pub struct Sent {
 pub struct Client {
     connections: Vec<(SendRequest<Bytes>, JoinHandle<()>)>,
     streams: usize,
+    request: Request<()>,
 }
 
 impl Client {
@@ -48,7 +56,12 @@ impl Client {
     ///
     /// # Errors
     /// When a connection cannot be made.
-    pub async fn connect(to: SocketAddr, connections: usize, streams: usize) -> Result<Self> {
+    pub async fn connect(
+        to: SocketAddr,
+        connections: usize,
+        streams: usize,
+        calls: Calls,
+    ) -> Result<Self> {
         let mut made = Vec::with_capacity(connections);
         for _ in 0..connections {
             let stream = TcpStream::connect(to).await.map_err(Error::io(format!("reach {to}")))?;
@@ -60,7 +73,7 @@ impl Client {
             let driver = tokio::spawn(async { drop(connection.await) });
             made.push((sender, driver));
         }
-        Ok(Self { connections: made, streams })
+        Ok(Self { connections: made, streams, request: request(calls) })
     }
 
     /// Makes `count` calls, each stream sending its next when its last has been answered.
@@ -75,14 +88,16 @@ impl Client {
         let mut streams = JoinSet::new();
         let senders = self.connections.iter().map(|(sender, _)| sender).cycle();
         for sender in senders.take(self.streams) {
-            streams.spawn_local(stream(sender.clone(), request(), Rc::clone(&left)));
+            streams.spawn_local(stream(sender.clone(), self.request.clone(), Rc::clone(&left)));
         }
         let mut sent = Sent::default();
         let all = async {
             while let Some(ended) = streams.join_next().await {
-                let (ok, failed) = ended.map_err(|error| Error::Child(error.to_string()))?;
-                sent.ok += ok;
-                sent.failed += failed;
+                let part = ended.map_err(|error| Error::Child(error.to_string()))?;
+                sent.ok += part.ok;
+                sent.failed += part.failed;
+                sent.stamps += part.stamps;
+                sent.stamp = sent.stamp.take().or(part.stamp);
             }
             Ok::<(), Error>(())
         };
@@ -90,6 +105,17 @@ impl Client {
             .await
             .map_err(|_| Error::Timeout(format!("{count} calls within {PATIENCE:?}")))??;
         Ok(Sent { took: start.elapsed(), ..sent })
+    }
+
+    /// Makes one call; its trailers.
+    ///
+    /// # Errors
+    /// When it does not end with gRPC status 0.
+    pub async fn trailers(&self) -> Result<HeaderMap> {
+        let failed = || Error::Child(format!("a call of {} failed", self.request.uri()));
+        let (sender, _) = self.connections.first().ok_or_else(failed)?;
+        let mut sender = sender.clone().ready().await.map_err(|_| failed())?;
+        call(&mut sender, self.request.clone()).await.ok_or_else(failed)
     }
 }
 
@@ -101,30 +127,37 @@ impl Drop for Client {
     }
 }
 
-/// Counts of good and failed calls.
+/// What one stream's calls came to, but for the time.
 async fn stream(
     mut sender: SendRequest<Bytes>,
     template: Request<()>,
     left: Rc<Cell<u64>>,
-) -> (u64, u64) {
-    let (mut ok, mut failed) = (0, 0);
+) -> Sent {
+    let mut sent = Sent::default();
     while left.get() > 0 {
         left.set(left.get() - 1);
         let Ok(ready) = sender.ready().await else {
             // The connection is gone, and with it this stream.
-            return (ok, failed + 1);
+            sent.failed += 1;
+            return sent;
         };
         sender = ready;
         match call(&mut sender, template.clone()).await {
-            Some(()) => ok += 1,
-            None => failed += 1,
+            Some(mut trailers) => {
+                sent.ok += 1;
+                if let Some(stamp) = trailers.remove(BINARY_HEADER) {
+                    sent.stamps += 1;
+                    sent.stamp.get_or_insert(stamp);
+                }
+            }
+            None => sent.failed += 1,
         }
     }
-    (ok, failed)
+    sent
 }
 
-/// `Some` if the call ended with status 0.
-async fn call(sender: &mut SendRequest<Bytes>, request: Request<()>) -> Option<()> {
+/// The trailers, if the call ended with status 0.
+async fn call(sender: &mut SendRequest<Bytes>, request: Request<()>) -> Option<HeaderMap> {
     let (response, mut body) = sender.send_request(request, false).ok()?;
     body.send_data(Bytes::from_static(EMPTY_MESSAGE), true).ok()?;
     let response = response.await.ok()?;
@@ -138,18 +171,21 @@ async fn call(sender: &mut SendRequest<Bytes>, request: Request<()>) -> Option<(
     }
     let trailers = body.trailers().await.ok()??;
     let status = trailers.get("grpc-status")?.as_bytes();
-    (fine && status == b"0" && length == EMPTY_MESSAGE.len()).then_some(())
+    (fine && status == b"0" && length == EMPTY_MESSAGE.len()).then_some(trailers)
 }
 
 /// What a gRPC client sends.
-fn request() -> Request<()> {
+fn request(calls: Calls) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = Uri::from_static(METHOD);
+    *request.uri_mut() = Uri::from_static(calls.method);
     let headers = request.headers_mut();
     headers.insert("content-type", HeaderValue::from_static("application/grpc"));
     headers.insert("te", HeaderValue::from_static("trailers"));
     headers.insert("user-agent", HeaderValue::from_static("leastload-bench"));
+    if calls.ask {
+        headers.insert(ASK, HeaderValue::from_static(STAMP));
+    }
     request
 }

@@ -9,7 +9,7 @@ use crate::{
     machine::Machine,
     micro::Micro,
     run::Outcome,
-    summary::{Row, STEADY, Spread, rows, steady},
+    summary::{Row, STEADY, Spread, StampCost, rows, steady},
 };
 
 /// Most CPU per request of leastload, in that of the empty filter.
@@ -78,9 +78,10 @@ impl Comparison {
         let plan = &self.outcome.plan;
         let total = plan.requests * plan.rounds;
         let mut text = format!(
-            "{} endpoints, {} worker{}: {total} requests per arm in {} rounds, {} at a time over \
+            "{} endpoint{}, {} worker{}: {total} requests per arm in {} rounds, {} at a time over \
              {} connections; {}\n",
             plan.endpoints,
+            if plan.endpoints == 1 { "" } else { "s" },
             plan.workers,
             if plan.workers == 1 { "" } else { "s" },
             plan.rounds,
@@ -90,7 +91,7 @@ impl Comparison {
         );
         let _ = writeln!(
             text,
-            "{:<37} {:>22}  {:>21}  {:>13}  {:>7} {:>5} {:>5} {:>6} {:>8} {:>8}",
+            "{:<37} {:>22}  {:>21}  {:>13}  {:>7} {:>5} {:>5} {:>6} {:>8} {:>8} {:>9}",
             "",
             "CPU us/request (range)",
             "ratio to empty (range)",
@@ -100,6 +101,7 @@ impl Comparison {
             "load",
             "reads",
             "steered",
+            "stamped",
             "idle ms/s"
         );
         for row in &self.rows {
@@ -111,6 +113,9 @@ impl Comparison {
             100.0 * self.outcome.others,
             100.0 * self.outcome.stolen
         );
+        for row in &self.rows {
+            text.extend(row.stamps.map(|cost| cost.text(row.arm)));
+        }
         for row in self.rows.iter().filter(|row| row.arm == Arm::StatefulSession) {
             let word = match row.ratio.median {
                 ratio if ratio <= HOPED_RATIO => "reached",
@@ -142,10 +147,11 @@ impl Row {
         let interval = |of: &Spread| {
             of.confident.map_or("-".into(), |(low, high)| format!("{low:.3}-{high:.3}"))
         };
-        let steered =
-            self.steered.map_or_else(|| "-".into(), |share| format!("{:.2} %", 100.0 * share));
+        let share = |of: Option<f64>| {
+            of.map_or_else(|| "-".into(), |share| format!("{:.2} %", 100.0 * share))
+        };
         format!(
-            "{:<37} {:>22}  {:>21}  {:>13}  {:>7.0} {:>5.2} {:>5.2} {:>6.2} {:>8} {:>8.1}\n",
+            "{:<37} {:>22}  {:>21}  {:>13}  {:>7.0} {:>5.2} {:>5.2} {:>6.2} {:>8} {:>8} {:>9.1}\n",
             self.arm.title(),
             range(&self.cpu_us, 2),
             range(&self.ratio, 3),
@@ -154,8 +160,24 @@ impl Row {
             self.workers_busy,
             self.load_busy,
             self.reads,
-            steered,
+            share(self.steered),
+            share(self.stamped),
             self.idle
+        )
+    }
+}
+
+impl StampCost {
+    fn text(self, arm: Arm) -> String {
+        let Self { us: Spread { median, low, high, confident }, target_us, reached } = self;
+        let proxy = if arm == Arm::Reports { "client's" } else { "server's" };
+        let interval = confident.map_or_else(String::new, |(low, high)| {
+            format!(", 95 % interval {low:.2} to {high:.2}")
+        });
+        let word = if reached { "reached" } else { "missed" };
+        format!(
+            "stamps cost {median:.2} us of CPU a request at the {proxy} proxy ({low:.2} to {high:.2}\
+             {interval}); target {target_us:.0}: {word}\n"
         )
     }
 }

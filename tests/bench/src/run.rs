@@ -1,7 +1,12 @@
 //! One comparison: all Envoys run from start to end, and each round loads them one after the other
 //! in an order of its own.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    rc::Rc,
+    time::Duration,
+};
 
 use fastrand::Rng;
 use leastload_fleet::{
@@ -17,6 +22,7 @@ use crate::{
     cores::Cores,
     load::{Client, Sent},
     machine, servers,
+    stamps::Tally,
     usage::{self, Usage},
 };
 
@@ -75,6 +81,8 @@ pub struct Sample {
     pub sleeps: f64,
     /// Share of the requests for which leastload named an endpoint and Envoy obeyed.
     pub steered: Option<f64>,
+    /// Share of the responses with a stamp that was read, where that is what the arm is about.
+    pub stamped: Option<f64>,
 }
 
 /// What a comparison measured.
@@ -96,9 +104,17 @@ pub struct Outcome {
 
 struct Running {
     arm: Arm,
-    envoy: Envoy,
+    /// Its own, or that of the arm without stamps.
+    envoy: Rc<Envoy>,
     pid: u32,
     client: Client,
+}
+
+/// Where the requests end.
+struct Behind {
+    servers: Servers,
+    /// Knows how many stamps they were asked for, where that matters.
+    teller: Option<Client>,
 }
 
 /// Runs the comparison. `program` is the one whose `serve` is [`crate::servers::serve`]; `progress`
@@ -114,28 +130,33 @@ pub async fn run(
     program: &Path,
     mut progress: impl FnMut(&str),
 ) -> Result<Outcome> {
-    let servers = servers::start(program, plan.endpoints)?;
-    let mut running = Vec::new();
+    let behind = Behind::start(plan, program).await?;
+    let mut running = Vec::<Running>::new();
     for arm in &plan.arms {
         progress(&format!("starting: {}", arm.title()));
-        running.push(Running::start(*arm, plan, modules, &servers).await?);
+        let envoy = running.iter().find(|one| Some(one.arm) == arm.without_stamps());
+        let (envoy, pid) = match envoy {
+            Some(one) => (Rc::clone(&one.envoy), one.pid),
+            None => start(*arm, plan, modules, &behind.servers).await?,
+        };
+        running.push(Running::connect(*arm, plan, envoy, pid).await?);
     }
-    let cores = pin(plan, &running, &servers)?;
+    let cores = pin(plan, &running, &behind.servers)?;
     for one in &running {
         one.warm().await?;
     }
-    let before = Totals::read(&running, &servers)?;
+    let before = Totals::read(&running, &behind.servers)?;
     let mut samples = BTreeMap::<Arm, Vec<Sample>>::new();
     let mut rng = Rng::with_seed(plan.seed);
     for round in 1..=plan.rounds {
         progress(&format!("round {round} of {}", plan.rounds));
         rng.shuffle(&mut running);
         for one in &running {
-            let sample = one.measure(plan, &servers).await?;
+            let sample = one.measure(plan, &behind).await?;
             samples.entry(one.arm).or_default().push(sample);
         }
     }
-    let (others, stolen) = Totals::read(&running, &servers)?.shares(&before);
+    let (others, stolen) = Totals::read(&running, &behind.servers)?.shares(&before);
     let idle = idle(plan, &running).await?;
     Ok(Outcome { plan: plan.clone(), cores, samples, idle, others, stolen })
 }
@@ -160,14 +181,44 @@ async fn idle(plan: &Plan, running: &[Running]) -> Result<BTreeMap<Arm, f64>> {
     Ok(running.iter().map(|one| one.arm).zip(per_second).collect())
 }
 
+impl Behind {
+    async fn start(plan: &Plan, program: &Path) -> Result<Self> {
+        // Elsewhere leastload asks too, and is to find servers without a twin.
+        let stamps = plan.arms.contains(&Arm::Reports);
+        let servers = servers::start(program, plan.endpoints, stamps)?;
+        let teller = if plan.arms.iter().any(|arm| arm.counts_stamps()) {
+            Some(servers::teller(&servers).await?)
+        } else {
+            None
+        };
+        Ok(Self { servers, teller })
+    }
+
+    async fn asked(&self) -> Result<u64> {
+        match &self.teller {
+            Some(teller) => servers::asked(teller).await,
+            None => Ok(0),
+        }
+    }
+}
+
+async fn start(
+    arm: Arm,
+    plan: &Plan,
+    modules: Modules<'_>,
+    servers: &Servers,
+) -> Result<(Rc<Envoy>, u32)> {
+    let config = arm.config(modules, servers.addresses());
+    let options = Options::version(&plan.envoy).workers(plan.workers);
+    let mut envoy = Envoy::start(&config, &options).await?;
+    let pid = envoy.process().pid();
+    Ok((Rc::new(envoy), pid))
+}
+
 impl Running {
-    async fn start(arm: Arm, plan: &Plan, modules: Modules<'_>, servers: &Servers) -> Result<Self> {
-        let config = arm.config(modules, servers.addresses());
-        let options = Options::version(&plan.envoy).workers(plan.workers);
-        let mut envoy = Envoy::start(&config, &options).await?;
-        let pid = envoy.process().pid();
+    async fn connect(arm: Arm, plan: &Plan, envoy: Rc<Envoy>, pid: u32) -> Result<Self> {
         let to = envoy.listener(LISTENER)?;
-        let client = Client::connect(to, plan.connections, plan.streams).await?;
+        let client = Client::connect(to, plan.connections, plan.streams, arm.calls()).await?;
         Ok(Self { arm, envoy, pid, client })
     }
 
@@ -187,13 +238,13 @@ impl Running {
         }
     }
 
-    async fn measure(&self, plan: &Plan, servers: &Servers) -> Result<Sample> {
+    async fn measure(&self, plan: &Plan, behind: &Behind) -> Result<Sample> {
         self.send(plan.warm_up).await?;
-        let steered = self.steered().await?;
+        let (steered, tally) = (self.steered().await?, self.tally(behind).await?);
         sleep(SETTLE).await;
-        let (envoy, load) = (Usage::of(self.pid)?, load_cpu(servers)?);
+        let (envoy, load) = (Usage::of(self.pid)?, load_cpu(&behind.servers)?);
         let sent = self.send(plan.requests).await?;
-        let load = load_cpu(servers)?.saturating_sub(load);
+        let load = load_cpu(&behind.servers)?.saturating_sub(load);
         sleep(SETTLE).await;
         let used = Usage::of(self.pid)?.since(envoy);
         let requests = sent.ok as f64;
@@ -202,6 +253,8 @@ impl Running {
             let share = format!("only {:.1} % of the requests were steered", 100.0 * steered);
             return Err(self.fault(&share));
         }
+        let tally = self.tally(behind).await?.since(tally);
+        let stamped = tally.share(self.arm, &sent).map_err(|fault| self.fault(&fault))?;
         Ok(Sample {
             cpu_us: used.cpu.as_secs_f64() * 1e6 / requests,
             worker_us: used.workers.as_secs_f64() * 1e6 / requests,
@@ -211,6 +264,7 @@ impl Running {
             reads: used.reads as f64 / requests,
             sleeps: used.sleeps as f64 / requests,
             steered: self.arm.steers().then_some(steered),
+            stamped,
         })
     }
 
@@ -234,6 +288,16 @@ impl Running {
         let named = sum(|name| name.contains("picks") && name.contains("=override;"));
         let refused = sum(|name| name.contains("overrides_refused"));
         Ok(u64::try_from(named - refused).unwrap_or(0))
+    }
+
+    /// What is known of stamps so far.
+    async fn tally(&self, behind: &Behind) -> Result<Tally> {
+        if !self.arm.counts_stamps() {
+            return Ok(Tally::default());
+        }
+        let dropped = self.envoy.admin().stats("leastload_reports_dropped").await?;
+        let dropped = dropped.values().map(|count| count.unsigned_abs()).sum();
+        Ok(Tally { asked: behind.asked().await?, dropped })
     }
 
     fn fault(&self, what: &str) -> Error {
@@ -263,8 +327,9 @@ struct Totals {
 impl Totals {
     fn read(running: &[Running], servers: &Servers) -> Result<Self> {
         let mut ours = load_cpu(servers)?;
-        for one in running {
-            ours += usage::cpu(one.pid)?;
+        let envoys: BTreeSet<u32> = running.iter().map(|one| one.pid).collect();
+        for pid in envoys {
+            ours += usage::cpu(pid)?;
         }
         let (busy, stolen) = usage::machine()?;
         Ok(Self { ours, busy, stolen, at: Instant::now() })

@@ -51,6 +51,17 @@ fn rank(count: usize) -> Option<usize> {
     rank
 }
 
+/// What stamps cost, beside what they may.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct StampCost {
+    /// CPU time of a request, less that of the arm without stamps in the same round, in microseconds.
+    pub us: Spread,
+    /// What its median should not exceed.
+    pub target_us: f64,
+    /// Whether it does not.
+    pub reached: bool,
+}
+
 /// One arm over all rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Row {
@@ -74,6 +85,10 @@ pub struct Row {
     pub sleeps: f64,
     /// Lowest of all rounds.
     pub steered: Option<f64>,
+    /// Share of the responses with a stamp that was read, lowest of all rounds.
+    pub stamped: Option<f64>,
+    /// What stamps cost, where the arm without them was measured too.
+    pub stamps: Option<StampCost>,
     /// CPU time of the idle Envoy, in milliseconds a second.
     pub idle: f64,
 }
@@ -100,10 +115,20 @@ pub fn rows(outcome: &Outcome) -> Vec<Row> {
             reads: median(|sample| sample.reads),
             sleeps: median(|sample| sample.sleeps),
             steered: samples.iter().filter_map(|sample| sample.steered).reduce(f64::min),
+            stamped: samples.iter().filter_map(|sample| sample.stamped).reduce(f64::min),
+            stamps: stamp_cost(outcome, *arm),
             idle: outcome.idle.get(arm).copied().unwrap_or(f64::NAN),
         })
     };
     outcome.plan.arms.iter().filter_map(row).collect()
+}
+
+fn stamp_cost(outcome: &Outcome, arm: Arm) -> Option<StampCost> {
+    let (without, target_us) = (arm.without_stamps()?, arm.stamps_target_us()?);
+    let (with, without) = (outcome.samples.get(&arm)?, outcome.samples.get(&without)?);
+    let pairs = with.iter().zip(without);
+    let us = Spread::of(pairs.map(|(with, without)| with.cpu_us - without.cpu_us))?;
+    Some(StampCost { us, target_us, reached: us.median <= target_us })
 }
 
 /// Whether the reference cost about the same in all rounds.

@@ -13,11 +13,9 @@ use tokio::task::LocalSet;
 
 const ROUNDS: usize = 2;
 
-fn plan() -> Plan {
-    let mut arms = Arm::USUAL.to_vec();
-    arms.extend(Arm::EXTRA);
+fn plan(arms: impl IntoIterator<Item = Arm>) -> Plan {
     Plan {
-        arms,
+        arms: arms.into_iter().collect(),
         endpoints: 3,
         workers: 1,
         rounds: ROUNDS as u64,
@@ -37,7 +35,7 @@ async fn all_arms_are_measured_and_steer_where_they_should() {
     let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
     let modules = Modules { leastload: &leastload, empty: &empty };
     let program = Path::new(env!("CARGO_BIN_EXE_bench"));
-    let plan = plan();
+    let plan = plan(Arm::USUAL.into_iter().chain(Arm::EXTRA));
     let comparing = run(&plan, modules, program, |_| {});
     let comparison = Comparison::new(LocalSet::new().run_until(comparing).await.unwrap());
 
@@ -65,11 +63,40 @@ async fn all_arms_are_measured_and_steer_where_they_should() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn stamps_are_read_where_they_are_asked_for_and_only_there() {
+    let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
+    let modules = Modules { leastload: &leastload, empty: &empty };
+    let program = Path::new(env!("CARGO_BIN_EXE_bench"));
+    let mut comparisons = Vec::new();
+    for (arms, endpoints) in [(Arm::CLIENT_STAMPS, 3), (Arm::SERVER_STAMPS, 1)] {
+        let plan = Plan { endpoints, ..plan(arms) };
+        let comparing = run(&plan, modules, program, |_| {});
+        let comparison = Comparison::new(LocalSet::new().run_until(comparing).await.unwrap());
+        for row in &comparison.rows {
+            let arm = row.arm;
+            let with = arm.without_stamps().is_some();
+            let stamped = arm.counts_stamps().then_some(if with { 1.0 } else { 0.0 });
+            assert_eq!((row.stamped, row.stamps.is_some()), (stamped, with), "{arm:?}");
+        }
+        comparisons.push(comparison);
+    }
+    let machine = Machine::look("1", &leastload, &empty).unwrap();
+    let report = Report { machine, comparisons, micro: Vec::new() };
+    let text = report.text();
+    for proxy in ["client's proxy", "server's proxy"] {
+        assert!(text.contains(proxy), "nothing of the {proxy} in\n{text}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["comparisons"][0]["rows"][2]["stamps"]["target_us"], 2.0, "{json}");
+    assert_eq!(json["comparisons"][1]["rows"][2]["stamps"]["target_us"], 3.0, "{json}");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn an_envoy_that_fails_calls_ends_the_run() {
     let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
     let modules = Modules { leastload: &leastload, empty: &empty };
     // Nothing listens behind this one: every call is answered 503.
-    let plan = Plan { arms: vec![Arm::Empty], endpoints: 0, ..plan() };
+    let plan = Plan { endpoints: 0, ..plan([Arm::Empty]) };
     let program = Path::new(env!("CARGO_BIN_EXE_bench"));
     let comparing = run(&plan, modules, program, |_| {});
     let error = LocalSet::new().run_until(comparing).await.unwrap_err().to_string();

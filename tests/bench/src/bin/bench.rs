@@ -28,6 +28,9 @@ struct Arguments {
     /// Also those arms that show where the cost comes from.
     #[arg(long)]
     extras: bool,
+    /// Only what load reports of servers cost, in a request's CPU time at either proxy.
+    #[arg(long)]
+    stamps: bool,
     /// Measurements of each arm.
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
@@ -67,6 +70,8 @@ enum Command {
     Serve {
         #[arg(long)]
         endpoints: usize,
+        #[arg(long)]
+        stamps: bool,
     },
 }
 
@@ -75,7 +80,7 @@ enum Command {
 async fn main() {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        Some(Command::Serve { endpoints }) => servers::serve(endpoints).await,
+        Some(Command::Serve { endpoints, stamps }) => servers::serve(endpoints, stamps).await,
         None => LocalSet::new().run_until(bench(arguments)).await,
     };
     // Returning would wait for reads of standard input.
@@ -97,15 +102,23 @@ async fn bench(arguments: Arguments) -> Result<()> {
         arms.extend(Arm::EXTRA);
         arms.sort_unstable();
     }
+    if arguments.stamps {
+        arms.clear();
+    }
     let mut report = Report {
         machine: Machine::look(&arguments.envoy, &leastload, &empty)?,
         comparisons: Vec::new(),
         micro: micro::read(&arguments.criterion),
     };
     for &workers in &arguments.workers {
-        for &endpoints in &arguments.endpoints {
+        let here = arguments.endpoints.iter().flat_map(|endpoints| {
+            [(*endpoints, arms.clone()), (*endpoints, Arm::CLIENT_STAMPS.to_vec())]
+        });
+        let here = here.filter(|(_, arms)| !arms.is_empty());
+        // A twin has one server.
+        for (endpoints, arms) in here.chain([(1, Arm::SERVER_STAMPS.to_vec())]) {
             let plan = Plan {
-                arms: arms.clone(),
+                arms,
                 endpoints,
                 workers,
                 rounds: arguments.rounds,
