@@ -144,9 +144,10 @@ impl Edge {
     /// follows proves something.
     async fn an_open_gateway_tells(&self) {
         let tries = Self::tries(&self.servers[0].endpoint());
-        eventually("an open gateway lets reports out", async || {
+        eventually("an open gateway lets headers in and reports out", async || {
             let answer = self.call(&tries).await;
-            let told = answer.as_ref().is_ok_and(|answer| !answer.caller.is_empty());
+            let seen = |answer: &Answer| !answer.caller.is_empty() && !answer.server.is_empty();
+            let told = answer.as_ref().is_ok_and(seen);
             if told { Ok(()) } else { Err(answer) }
         })
         .await;
@@ -203,8 +204,16 @@ async fn a_classic_gateway_steers_and_tells_nobody(lab: &Lab) {
     let _install = Applied::new(lab, root, install.manifests(lab, root));
     edge.steers_and_tells_nobody().await;
 
-    // The second guard holds where the plugin is not there, ...
+    // The second guard holds where the plugin is not there, and no twin that drops headers, too, ...
     let kube = lab.kube();
+    kube.must(&["delete", "-n", edge.namespace, "wasmplugin", "leastload-twin"]);
+    for server in &edge.servers {
+        eventually("the twin is gone", async || {
+            let config = server.ask("/config_dump").await;
+            if config.contains("leastload-twin") { Err(server.name()) } else { Ok(()) }
+        })
+        .await;
+    }
     kube.must(&["delete", "-n", root, "wasmplugin", "leastload-gateway"]);
     eventually("the plugin is gone", async || {
         let before = edge.gateway.counts().await.sum("picks", &[]);
