@@ -115,7 +115,7 @@ async fn gateways_and_sidecars_balance_hbone_hosts_among_others(lab: &Lab) {
     knows(&client, &cluster, hosts.clone()).await;
     Install::of(lab, "base").apply(lab, stage.namespace);
     let address = format!("{}:{PORT}", stage.address);
-    let work = Duration::from_millis(5);
+    let work = Duration::from_millis(30);
     let traffic = Traffic::start(&client, &address, &stage.host(), CALLERS, work);
     steered(&client).await;
     let sent = sent_while(&traffic, &[&client], &cluster).await;
@@ -196,7 +196,7 @@ impl Stage {
     /// Callers outside, through the gateway.
     fn traffic(&self, callers: usize) -> Traffic {
         let address = format!("{}:{GATEWAY_PORT}", self.gateway.ip());
-        let work = Duration::from_millis(5);
+        let work = Duration::from_millis(30);
         Traffic::start(&self.outside, &address, &self.host(), callers, work)
     }
 

@@ -29,7 +29,9 @@ const GRACE: Duration = Duration::from_secs(3);
 async fn a_new_pod_gets_its_share_and_a_leaving_one_loses_no_call(lab: &Lab) {
     let mut stage = Stage::new(lab, "scale", 2).await;
     Install::of(lab, "base").apply(lab, stage.namespace);
-    let traffic = stage.traffic(12);
+    // Long beside what the proxies take: their speed depends on the machine, this does not.
+    let work = Duration::from_millis(40);
+    let traffic = Traffic::start(&stage.client, &stage.address, &stage.host(), 12, work);
     stage.steered().await;
 
     stage.add(lab, 2).await;
@@ -46,8 +48,7 @@ async fn a_new_pod_gets_its_share_and_a_leaving_one_loses_no_call(lab: &Lab) {
     println!(
         "of its fair share the new pod had {first:.2?} in each half second, {settled:.2} after 2 s"
     );
-    // Wide bounds: on a busy machine the processes of equal pods are not equally fast.
-    assert!((0.6..=1.5).contains(&settled), "{settled:.2} of its fair share after two seconds");
+    assert!((0.67..=1.5).contains(&settled), "{settled:.2} of its fair share after two seconds");
     assert!(share(Duration::ZERO, SOON) <= 1.5, "it was flooded: {first:.2?}");
 
     let leaving = stage.servers.remove(0);
