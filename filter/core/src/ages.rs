@@ -28,21 +28,33 @@ pub struct Ages {
     clock_us: u64,
     /// What began before is counted no more.
     since: Term,
-    /// By age, the oldest first: the last that is part of it, and how much it is.
-    counted: VecDeque<(Term, u64)>,
+    /// What began last, and how much of it there is.
+    newest: (Term, u64),
+    /// What began before, by age, the oldest first: the last that is part of it, and how much it is.
+    /// Apart from the newest, so that most places need no memory of their own.
+    older: VecDeque<(Term, u64)>,
 }
 
 impl Ages {
     /// So much begins.
     pub fn begin(&mut self, milli: u64) -> Term {
         let now = self.term(self.clock_us).max(self.since);
-        match self.counted.back_mut() {
-            Some((term, sum)) if *term == now => *sum = sum.saturating_add(milli),
-            _ => self.counted.push_back((now, milli)),
+        let (term, sum) = &mut self.newest;
+        if *term == now {
+            *sum = sum.saturating_add(milli);
+            return now;
         }
-        if self.counted.len() > MOST
-            && let Some((_, oldest)) = self.counted.pop_front()
-            && let Some((_, sum)) = self.counted.front_mut()
+        let before = std::mem::replace(&mut self.newest, (now, milli));
+        // Nothing is left of most ages by then.
+        while let Some((_, 0)) = self.older.front() {
+            self.older.pop_front();
+        }
+        if before.1 > 0 {
+            self.older.push_back(before);
+        }
+        if self.older.len() >= MOST
+            && let Some((_, oldest)) = self.older.pop_front()
+            && let Some((_, sum)) = self.older.front_mut()
         {
             *sum = sum.saturating_add(oldest);
         }
@@ -59,7 +71,8 @@ impl Ages {
         if self.is_long(term) {
             return false;
         }
-        if let Some((_, sum)) = self.counted.iter_mut().find(|(last, _)| *last >= term) {
+        let mut ages = self.older.iter_mut().chain([&mut self.newest]);
+        if let Some((_, sum)) = ages.find(|(last, _)| *last >= term) {
             *sum = sum.saturating_sub(milli);
         }
         true
@@ -70,16 +83,26 @@ impl Ages {
         self.clock_us = self.clock_us.saturating_add(elapsed_us);
         let since = self.term(self.clock_us.saturating_sub(longest_us));
         let mut old = 0_u64;
-        while let Some((term, milli)) = self.counted.front().copied()
+        while let Some((term, milli)) = self.older.front().copied()
             && (term < since || milli == 0)
         {
-            self.counted.pop_front();
-            if milli > 0 {
-                old = old.saturating_add(milli);
-                self.since = Term(term.0.saturating_add(1));
-            }
+            self.older.pop_front();
+            old = old.saturating_add(self.drop_until(term, milli));
+        }
+        let (term, milli) = self.newest;
+        if self.older.is_empty() && term < since {
+            self.newest.1 = 0;
+            old = old.saturating_add(self.drop_until(term, milli));
         }
         old
+    }
+
+    /// So much, which began until then, is counted no more.
+    fn drop_until(&mut self, term: Term, milli: u64) -> u64 {
+        if milli > 0 {
+            self.since = Term(term.0.saturating_add(1));
+        }
+        milli
     }
 
     #[expect(clippy::unused_self, reason = "reads better")]
@@ -134,7 +157,7 @@ mod tests {
                 }
                 let counted = open.iter().filter(|(term, _)| !ages.is_long(*term));
                 assert_eq!(sum, counted.map(|(_, milli)| milli).sum::<u64>(), "seed {seed}");
-                assert!(ages.counted.len() <= MOST);
+                assert!(ages.older.len() < MOST);
             }
         }
     }
