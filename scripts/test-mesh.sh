@@ -45,6 +45,6 @@ if [ "${1:-}" = --shell ]; then
 fi
 "${namespaces[@]}" "$program" "$@" </dev/null &
 run=$!
-trap 'kill -KILL $run 2>/dev/null' EXIT
+trap 'kill -KILL $run 2>/dev/null || true' EXIT
 trap 'exit 1' HUP INT TERM
 wait $run
