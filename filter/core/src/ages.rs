@@ -38,7 +38,7 @@ pub struct Ages {
 impl Ages {
     /// So much begins.
     pub fn begin(&mut self, milli: u64) -> Term {
-        let now = self.term(self.clock_us).max(self.since);
+        let now = term(self.clock_us).max(self.since);
         let (term, sum) = &mut self.newest;
         if *term == now {
             *sum = sum.saturating_add(milli);
@@ -81,7 +81,7 @@ impl Ages {
     /// So much time passes. How much has lasted for longer than `longest_us`: it is counted no more.
     pub fn pass(&mut self, elapsed_us: u64, longest_us: u64) -> u64 {
         self.clock_us = self.clock_us.saturating_add(elapsed_us);
-        let since = self.term(self.clock_us.saturating_sub(longest_us));
+        let since = term(self.clock_us.saturating_sub(longest_us));
         let mut old = 0_u64;
         while let Some((term, milli)) = self.older.front().copied()
             && (term < since || milli == 0)
@@ -104,11 +104,11 @@ impl Ages {
         }
         milli
     }
+}
 
-    #[expect(clippy::unused_self, reason = "reads better")]
-    fn term(&self, us: u64) -> Term {
-        Term(u32::try_from(us / WIDTH_US).unwrap_or(u32::MAX))
-    }
+/// The age of what begins at this time of a clock.
+fn term(us: u64) -> Term {
+    Term(u32::try_from(us / WIDTH_US).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -1,87 +1,126 @@
 //! Short calls that keep coming while something happens.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
-use leastload_fleet::proto::helloworld::HelloRequest;
+use leastload_fleet::proto::helloworld::{HelloReply, HelloRequest};
 use tokio::task::JoinHandle;
-use tonic::Status;
+use tonic::{Response, Status};
 
 use crate::{held::Client, wait::eventually};
 
 /// Callers that each make one call after the other until stopped.
 #[derive(Debug)]
 pub struct Traffic {
-    state: Arc<State>,
+    log: Arc<Log>,
     callers: Vec<JoinHandle<()>>,
 }
 
+/// What callers share: whether to go on, and what became of their calls.
 #[derive(Debug, Default)]
-struct State {
+pub struct Log {
     stop: AtomicBool,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
-    failures: Mutex<Vec<Status>>,
+    seen: Mutex<Seen>,
 }
 
 /// What became of the calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// They ended well.
-    pub succeeded: u64,
-    /// They did not.
-    pub failed: u64,
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// When each call that ended well did, by who served it.
+    pub served: BTreeMap<String, Vec<Instant>>,
+    /// Those that did not.
+    pub failures: Vec<Status>,
+}
+
+impl Seen {
+    /// Calls that ended well.
+    pub fn succeeded(&self) -> usize {
+        self.served.values().map(Vec::len).sum()
+    }
+
+    /// Calls that `server` answered since `then`.
+    pub fn since(&self, server: &str, then: Instant) -> usize {
+        self.served.get(server).map_or(0, |ends| ends.iter().filter(|end| **end >= then).count())
+    }
+}
+
+impl Log {
+    /// Whether there is to be another call.
+    pub fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A call ended.
+    pub fn ended(&self, answer: Result<Response<HelloReply>, Status>) {
+        let mut seen = self.seen();
+        match answer {
+            Ok(reply) => {
+                let server = reply.into_inner().served_by;
+                seen.served.entry(server).or_default().push(Instant::now());
+            }
+            Err(status) => seen.failures.push(status),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no caller panicked")
+    }
 }
 
 impl Traffic {
     /// Starts `each` callers on every one of these clients. A call works for two milliseconds.
     pub fn start(clients: &[Client], each: usize) -> Self {
-        let state = Arc::new(State::default());
-        let callers = clients
-            .iter()
-            .cycle()
-            .take(clients.len() * each)
-            .map(|client| tokio::spawn(call(client.clone(), Arc::clone(&state))));
-        let callers = callers.collect();
-        Self { state, callers }
+        let clients = clients.iter().cycle().take(clients.len() * each);
+        Self::of(|log| {
+            clients.map(|client| tokio::spawn(call(client.clone(), Arc::clone(log)))).collect()
+        })
+    }
+
+    /// Callers of any kind, each of which tells the log of its calls until that goes on no more.
+    pub fn of(start: impl FnOnce(&Arc<Log>) -> Vec<JoinHandle<()>>) -> Self {
+        let log = Arc::default();
+        let callers = start(&log);
+        Self { log, callers }
+    }
+
+    /// What became of the calls so far.
+    pub fn seen(&self) -> Seen {
+        self.log.seen().clone()
     }
 
     /// Waits until so many more calls ended well.
-    pub async fn goes_on(&self, calls: u64) {
-        let wanted = self.outcome().succeeded + calls;
+    pub async fn goes_on(&self, calls: usize) {
+        let wanted = self.log.seen().succeeded() + calls;
         eventually(&format!("{wanted} calls ended well"), async || {
-            let outcome = self.outcome();
-            if outcome.succeeded >= wanted { Ok(()) } else { Err(outcome) }
+            let seen = self.log.seen();
+            let succeeded = seen.succeeded();
+            if succeeded >= wanted { Ok(()) } else { Err((succeeded, seen.failures.clone())) }
         })
         .await;
     }
 
-    /// What became of the calls so far.
-    pub fn outcome(&self) -> Outcome {
-        Outcome {
-            succeeded: self.state.succeeded.load(Ordering::Relaxed),
-            failed: self.state.failed.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Lets the last calls end; panics with the failures where there were any.
-    pub async fn stop_without_failure(self) -> Outcome {
-        let state = Arc::clone(&self.state);
-        let outcome = self.stop().await;
-        let failures = state.failures.lock().expect("no caller panicked");
-        assert!(failures.is_empty(), "{} calls failed: {:?}", failures.len(), failures.first());
-        outcome
+    /// Lets the last calls end, and tells what became of all; panics with the failures where there
+    /// were any.
+    pub async fn stop_without_failure(self) -> Seen {
+        let seen = self.stop().await;
+        let failed = seen.failures.len();
+        assert!(seen.failures.is_empty(), "{failed} calls failed: {:?}", seen.failures.first());
+        seen
     }
 
     /// Lets the last calls end, and tells what became of all.
-    pub async fn stop(mut self) -> Outcome {
-        self.state.stop.store(true, Ordering::Relaxed);
+    pub async fn stop(mut self) -> Seen {
+        self.log.stop.store(true, Ordering::Relaxed);
         for caller in std::mem::take(&mut self.callers) {
             caller.await.expect("a caller does not panic");
         }
-        self.outcome()
+        self.seen()
     }
 }
 
@@ -91,18 +130,9 @@ impl Drop for Traffic {
     }
 }
 
-async fn call(mut client: Client, state: Arc<State>) {
+async fn call(mut client: Client, log: Arc<Log>) {
     let request = HelloRequest { work_ms: Some(2.0), ..HelloRequest::default() };
-    while !state.stop.load(Ordering::Relaxed) {
-        let end = match client.say_hello(request.clone()).await {
-            Ok(_) => &state.succeeded,
-            Err(status) => {
-                if let Ok(mut failures) = state.failures.lock() {
-                    failures.push(status);
-                }
-                &state.failed
-            }
-        };
-        end.fetch_add(1, Ordering::Relaxed);
+    while log.goes_on() {
+        log.ended(client.say_hello(request.clone()).await);
     }
 }

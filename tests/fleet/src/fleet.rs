@@ -239,13 +239,7 @@ async fn launch(listen: SocketAddr, options: ServerOptions) -> Result<(Process, 
     // Reading the child's first line blocks, and a first use may have to build the binary.
     tokio::task::spawn_blocking(move || {
         let binary = server_binary()?;
-        let arguments = [
-            format!("--listen={listen}"),
-            format!("--slots={}", options.slots),
-            format!("--service={}", options.service),
-            format!("--speed={}", options.speed),
-            format!("--seed={}", options.seed),
-        ];
+        let arguments = [&[format!("--listen={listen}")][..], &options.arguments()].concat();
         let mut process = Process::spawn(&binary, &arguments, |command| {
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         })?;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leastload_fleet::process::Process;
+use leastload_fleet::{config::METRIC_LABELS, process::Process};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
@@ -40,23 +40,11 @@ pub fn mesh_config() -> String {
         "defaultConfig": {
             "discoveryAddress": format!("{ISTIOD}:15012"),
             "terminationDrainDuration": "1s",
-            "extraStatTags": TAGS,
+            "extraStatTags": METRIC_LABELS,
         },
     })
     .to_string()
 }
-
-/// Labels of the module's metrics.
-pub const TAGS: [&str; 8] = [
-    "leastload_cluster",
-    "leastload_result",
-    "leastload_reason",
-    "leastload_slot",
-    "leastload_set",
-    "leastload_kind",
-    "leastload_plugin",
-    "leastload_vm",
-];
 
 /// The running control plane; ends on drop.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ impl Install {
         Self {
             folder: folder.into(),
             url: format!("oci://{REGISTRY}/leastload:latest"),
-            sha256: lab.registry.digest.trim_start_matches("sha256:").into(),
+            sha256: lab.registry.digest.clone(),
             patches: Vec::new(),
             suffix: String::new(),
         }

@@ -123,9 +123,14 @@ impl Kube {
     /// # Panics
     /// Where kubectl fails.
     pub fn delete(&self, namespace: &str, manifests: &str) {
+        self.try_delete(namespace, manifests).must("delete");
+    }
+
+    /// [`Kube::delete`], whether it succeeds or not.
+    pub fn try_delete(&self, namespace: &str, manifests: &str) -> Said {
         let arguments =
             ["delete", "--ignore-not-found", "--wait=false", "-n", namespace, "-f", "-"];
-        self.run(&arguments, manifests).must("delete");
+        self.run(&arguments, manifests)
     }
 
     /// What `kubectl kustomize` makes of a folder.

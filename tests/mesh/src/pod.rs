@@ -125,6 +125,15 @@ impl Pod {
         self
     }
 
+    /// Waits for all of these: they start side by side.
+    pub async fn all_ready(starting: Vec<Self>) -> Vec<Self> {
+        let mut ready = Vec::new();
+        for pod in starting {
+            ready.push(pod.ready().await);
+        }
+        ready
+    }
+
     /// Its address.
     pub fn ip(&self) -> &str {
         &self.ip
@@ -331,15 +340,9 @@ impl Pod {
 
     fn serve(&mut self, tools: &Tools, options: &ServerOptions) {
         let binary = server_binary().expect("the greeter can be built");
-        let arguments = [
-            self.network.enter(),
-            binary.to_string_lossy().into_owned(),
-            format!("--listen={}", self.endpoint()),
-            format!("--slots={}", options.slots),
-            format!("--service={}", options.service),
-            format!("--speed={}", options.speed),
-            format!("--seed={}", options.seed),
-        ];
+        let inside = [self.network.enter(), binary.to_string_lossy().into_owned()];
+        let listen = [format!("--listen={}", self.endpoint())];
+        let arguments = [&inside[..], &listen, &options.arguments()].concat();
         let name = format!("{}-server", self.spec.name);
         self.server = Some(start_program(tools, &name, &system("nsenter"), &arguments, &[]));
     }

@@ -7,7 +7,7 @@ use leastload_fleet::process::Process;
 use serde_json::json;
 
 use crate::{
-    control::{ISTIOD, TAGS, mesh_config, start_program, until},
+    control::{mesh_config, start_program, until},
     kube::Kube,
     net::{Network, PROXY_UID},
     pod::PodSpec,
@@ -71,10 +71,7 @@ pub(crate) fn start(
         "binaryPath": tools.envoy,
         "configPath": "./etc/istio/proxy",
         "proxyBootstrapTemplatePath": format!("./{BOOTSTRAP}"),
-        "discoveryAddress": format!("{ISTIOD}:15012"),
         "concurrency": spec.concurrency,
-        "terminationDrainDuration": "1s",
-        "extraStatTags": TAGS,
     });
     let interception = if kind == Proxy::Sidecar { "REDIRECT" } else { "NONE" };
     let environment = [

@@ -46,7 +46,7 @@ impl User {
         let text = fs::read_to_string(&module).expect("the module's source");
         let published = "url: oci://ghcr.io/leastload/leastload:0.1.0\n      #";
         assert!(text.contains(published), "istio/module names another image");
-        let digest = lab.registry.digest.trim_start_matches("sha256:");
+        let digest = &lab.registry.digest;
         let own =
             format!("url: oci://{REGISTRY}/leastload:latest\n      sha256: {digest}\n      #");
         fs::write(&module, text.replace(published, &own)).expect("written");

@@ -44,6 +44,18 @@ impl Default for ServerOptions {
     }
 }
 
+impl ServerOptions {
+    /// How `greeter-server` is told of them.
+    pub fn arguments(&self) -> [String; 4] {
+        [
+            format!("--slots={}", self.slots),
+            format!("--service={}", self.service),
+            format!("--speed={}", self.speed),
+            format!("--seed={}", self.seed),
+        ]
+    }
+}
+
 /// Serves the greeter, its statistics, health and reflection on `listener` until `stop` resolves;
 /// calls in flight are then finished.
 ///

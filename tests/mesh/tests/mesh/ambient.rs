@@ -16,7 +16,7 @@ use leastload_mesh::{
     lab::Lab,
     pod::{PORT, Pod, PodSpec},
     proxy::Proxy,
-    traffic::{Traffic, cluster, host, one_call},
+    traffic::{Traffic, cluster, host, keep_calling, one_call},
 };
 use serde_json::json;
 
@@ -116,7 +116,7 @@ async fn gateways_and_sidecars_balance_hbone_hosts_among_others(lab: &Lab) {
     Install::of(lab, "base").apply(lab, stage.namespace);
     let address = format!("{}:{PORT}", stage.address);
     let work = Duration::from_millis(30);
-    let traffic = Traffic::start(&client, &address, &stage.host(), CALLERS, work);
+    let traffic = keep_calling(&client, &address, &stage.host(), CALLERS, work);
     steered(&client).await;
     let sent = sent_while(&traffic, &[&client], &cluster).await;
     fair(&sent[0], hosts.len());
@@ -197,7 +197,7 @@ impl Stage {
     fn traffic(&self, callers: usize) -> Traffic {
         let address = format!("{}:{GATEWAY_PORT}", self.gateway.ip());
         let work = Duration::from_millis(30);
-        Traffic::start(&self.outside, &address, &self.host(), callers, work)
+        keep_calling(&self.outside, &address, &self.host(), callers, work)
     }
 
     /// Who names a host in our header reaches others, too, and no server sees the header.

@@ -10,7 +10,7 @@ use leastload_mesh::{
     install::Install,
     lab::Lab,
     pod::{Pod, PodSpec},
-    traffic::{Seen, Traffic},
+    traffic::{Seen, Traffic, keep_calling},
 };
 
 use crate::stage::Stage;
@@ -31,7 +31,7 @@ async fn a_new_pod_gets_its_share_and_a_leaving_one_loses_no_call(lab: &Lab) {
     Install::of(lab, "base").apply(lab, stage.namespace);
     // Long beside what the proxies take: their speed depends on the machine, this does not.
     let work = Duration::from_millis(40);
-    let traffic = Traffic::start(&stage.client, &stage.address, &stage.host(), 12, work);
+    let traffic = keep_calling(&stage.client, &stage.address, &stage.host(), 12, work);
     stage.steered().await;
 
     stage.add(lab, 2).await;
@@ -74,7 +74,7 @@ async fn all_pods_are_replaced(lab: &Lab) {
     Install::of(lab, "base").apply(lab, stage.namespace);
     let other = lab.pod(PodSpec::client(stage.namespace, "client", "rolling-other")).await;
     let ours = stage.traffic(4);
-    let theirs = Traffic::start(&other, &stage.address, &stage.host(), 4, Duration::from_millis(2));
+    let theirs = keep_calling(&other, &stage.address, &stage.host(), 4, Duration::from_millis(2));
     stage.steered().await;
     let old = mem::take(&mut stage.servers);
     for (index, pod) in old.into_iter().enumerate() {

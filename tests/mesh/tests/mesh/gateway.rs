@@ -9,7 +9,7 @@ use leastload_mesh::{
     lab::Lab,
     pod::{Pod, PodSpec},
     proxy::Proxy,
-    traffic::{Traffic, one_call},
+    traffic::{keep_calling, one_call},
 };
 use serde_json::json;
 use tokio::{
@@ -72,10 +72,7 @@ impl Edge {
         let outside = PodSpec::client(namespace, "outside", &format!("{namespace}-outside"));
         let outside = lab.pod(PodSpec { proxy: None, ..outside }).await;
         let gateway = gateway.ready().await;
-        let mut servers = Vec::new();
-        for pod in starting {
-            servers.push(pod.ready().await);
-        }
+        let servers = Pod::all_ready(starting).await;
         let address = format!("{}:8080", gateway.ip());
         Self { namespace, servers, gateway, outside, address }
     }
@@ -161,7 +158,7 @@ impl Edge {
     /// What both kinds of gateways have to do once they have the overlay.
     async fn steers_and_tells_nobody(&self) {
         let work = Duration::from_millis(2);
-        let traffic = Traffic::start(&self.outside, &self.address, HOST, 2, work);
+        let traffic = keep_calling(&self.outside, &self.address, HOST, 2, work);
         obeyed(&self.gateway, &traffic).await;
         let before = refused(&self.gateway).await;
         self.nobody_is_reached_by_name().await;

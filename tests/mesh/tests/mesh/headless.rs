@@ -7,7 +7,7 @@ use leastload_mesh::{
     install::Install,
     lab::Lab,
     pod::PORT,
-    traffic::{Traffic, cluster, host},
+    traffic::{cluster, host, keep_calling},
 };
 use serde_json::json;
 
@@ -32,7 +32,7 @@ async fn a_headless_service_is_left_alone_or_balanced_as_istiod_is_told(lab: &La
 
     // ORIGINAL_DST: the call goes where the client connected to, whoever that is.
     let (address, host) = (stage.servers[0].endpoint(), host(stage.namespace, "headless"));
-    let traffic = Traffic::start(&stage.client, &address, &host, 2, Duration::from_millis(2));
+    let traffic = keep_calling(&stage.client, &address, &host, 2, Duration::from_millis(2));
     eventually("picks are left to the connection", async || {
         let counts = stage.client.counts().await;
         let left = counts.sum("picks", &[("cluster", &name), ("result", "not_balanced")]);
@@ -46,7 +46,7 @@ async fn a_headless_service_is_left_alone_or_balanced_as_istiod_is_told(lab: &La
 
     // With endpoints by EDS the sidecar balances, and so do we.
     lab.restart_istiod(&[("PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES", "true")]);
-    let traffic = Traffic::start(&stage.client, &address, &host, 2, Duration::from_millis(2));
+    let traffic = keep_calling(&stage.client, &address, &host, 2, Duration::from_millis(2));
     stage.steered().await;
     traffic.goes_on(200).await;
     let seen = traffic.stop_without_failure().await;

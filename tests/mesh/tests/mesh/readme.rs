@@ -8,7 +8,7 @@ use leastload_mesh::{
     kubelet::Kubelet,
     lab::Lab,
     pod::{PORT, Pod},
-    traffic::{Traffic, cluster, host},
+    traffic::{Traffic, cluster, host, keep_calling},
     user::User,
 };
 
@@ -82,7 +82,7 @@ async fn calls(lab: &Lab, client: &Pod) -> Traffic {
     .await;
     let service = lab.kube().at("/api/v1/namespaces/sample/services/greeter").unwrap_or_default();
     let address = format!("{}:{PORT}", service["spec"]["clusterIP"].as_str().unwrap_or_default());
-    Traffic::start(client, &address, &host("sample", "greeter"), 2, Duration::from_millis(5))
+    keep_calling(client, &address, &host("sample", "greeter"), 2, Duration::from_millis(5))
 }
 
 /// The part of the page below a heading.

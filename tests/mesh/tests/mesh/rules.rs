@@ -34,9 +34,7 @@ async fn stage(lab: &Lab, namespace: &'static str, pods: &[(&str, &str)]) -> Sta
     lab.namespace(namespace);
     let starting: Vec<_> = starting.collect();
     let mut stage = Stage::new(lab, namespace, 0).await;
-    for pod in starting {
-        stage.servers.push(pod.ready().await);
-    }
+    stage.servers = Pod::all_ready(starting).await;
     stage
 }
 

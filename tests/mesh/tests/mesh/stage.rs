@@ -7,7 +7,7 @@ use leastload_fleet::server::ServerOptions;
 use leastload_mesh::{
     lab::Lab,
     pod::{PORT, Pod, PodSpec},
-    traffic::{Traffic, cluster, host},
+    traffic::{Traffic, cluster, host, keep_calling},
 };
 
 /// Label of pods whose calls are balanced, as `istio/base` has it.
@@ -39,10 +39,7 @@ impl Stage {
         let pods: Vec<_> = pods.collect();
         let client = PodSpec::client(namespace, "client", &format!("{namespace}-client"));
         let client = lab.starting(client.label(CLIENT.0, CLIENT.1)).ready().await;
-        let mut servers = Vec::new();
-        for pod in pods {
-            servers.push(pod.ready().await);
-        }
+        let servers = Pod::all_ready(pods).await;
         let stage = Self { namespace, address, servers, client };
         stage.client_knows(stage.servers.len()).await;
         stage
@@ -79,7 +76,7 @@ impl Stage {
     /// Callers in the client's pod, two milliseconds of work a call.
     pub(crate) fn traffic(&self, callers: usize) -> Traffic {
         let work = Duration::from_millis(2);
-        Traffic::start(&self.client, &self.address, &self.host(), callers, work)
+        keep_calling(&self.client, &self.address, &self.host(), callers, work)
     }
 
     /// Waits, while traffic flows, until calls are steered.
@@ -90,15 +87,20 @@ impl Stage {
 
 /// One caller in another pod than the stage's client.
 pub(crate) fn calls(stage: &Stage, client: &Pod) -> Traffic {
-    Traffic::start(client, &stage.address, &stage.host(), 1, Duration::from_millis(2))
+    keep_calling(client, &stage.address, &stage.host(), 1, Duration::from_millis(2))
 }
 
 /// Waits, while traffic flows, until `client` steers.
 pub(crate) async fn steered(client: &Pod) {
-    let before = client.counts().await.picks("override");
-    eventually(&format!("{} steers", client.name()), async || {
+    picks_rise(client, "override").await;
+}
+
+/// Waits, while traffic flows, until there are more picks of `client` with this result.
+pub(crate) async fn picks_rise(client: &Pod, result: &str) {
+    let before = client.counts().await.picks(result);
+    eventually(&format!("{} picks, with the result {result}", client.name()), async || {
         let counts = client.counts().await;
-        if counts.picks("override") > before { Ok(()) } else { Err(format!("{counts:?}")) }
+        if counts.picks(result) > before { Ok(()) } else { Err(format!("{counts:?}")) }
     })
     .await;
 }
@@ -150,10 +152,7 @@ impl<'a> Applied<'a> {
 impl Drop for Applied<'_> {
     fn drop(&mut self) {
         // Also where the test failed: what stands in the root namespace would hold for all that follow.
-        self.lab.kube().run(
-            &["delete", "--ignore-not-found", "--wait=false", "-n", &self.namespace, "-f", "-"],
-            &self.manifests,
-        );
+        self.lab.kube().try_delete(&self.namespace, &self.manifests);
     }
 }
 

@@ -10,7 +10,7 @@ use leastload_mesh::{
 };
 use serde_json::json;
 
-use crate::stage::{CLIENT, Stage, calls, steered, steers_no_more};
+use crate::stage::{CLIENT, Stage, calls, picks_rise, steered, steers_no_more};
 
 tests! {
     a_change_of_configuration_loses_no_call,
@@ -19,15 +19,6 @@ tests! {
     the_image_may_be_named_by_digest,
     the_module_may_come_over_http_or_as_a_file,
     removal_returns_to_istio,
-}
-
-async fn picks_rise(client: &Pod, result: &str) {
-    let before = client.counts().await.picks(result);
-    eventually(&format!("picks with the result {result}"), async || {
-        let picks = client.counts().await.picks(result);
-        if picks > before { Ok(()) } else { Err(picks) }
-    })
-    .await;
 }
 
 async fn faults_are(client: &Pod, faults: i64) {
@@ -116,7 +107,7 @@ async fn an_image_that_cannot_be_had_leaves_calls_to_istio(lab: &Lab) {
 
 async fn the_image_may_be_named_by_digest(lab: &Lab) {
     let stage = Stage::new(lab, "digest", 2).await;
-    let url = format!("oci://{REGISTRY}/leastload@{}", lab.registry.digest);
+    let url = format!("oci://{REGISTRY}/leastload@sha256:{}", lab.registry.digest);
     Install::of(lab, "base").from_url(&url).apply(lab, stage.namespace);
     let traffic = stage.traffic(1);
     stage.steered().await;
