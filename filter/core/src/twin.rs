@@ -122,18 +122,19 @@ impl Twin {
     pub fn tick(&mut self, elapsed_ms: f32, tuning: &TwinTuning) {
         let late = self.counts.ended > 0;
         let rate = self.rates.ended.max(if late { 1.0 } else { 0.0 });
-        self.model.refit(elapsed_ms, rate, tuning);
+        #[expect(clippy::cast_precision_loss, reason = "few in a tick")]
+        let since = |count: u32| count as f32 * 1_000.0 / elapsed_ms.max(1.0);
+        let flow = rate.max(since(self.counts.ended));
+        self.model.refit(elapsed_ms, rate, flow, tuning);
         let counts = core::mem::take(&mut self.counts);
         // Not a number is not above 0.
         if elapsed_ms > 0.0 {
-            #[expect(clippy::cast_precision_loss, reason = "few in a tick")]
-            let rate = |count: u32| count as f32 * 1_000.0 / elapsed_ms.max(1.0);
-            let step = (tuning.budget / rate(counts.asked).max(1.0)).clamp(0.1, 2.0).powf(0.3);
+            let step = (tuning.budget / since(counts.asked).max(1.0)).clamp(0.1, 2.0).powf(0.3);
             self.share = (self.share * step).clamp(LEAST_SHARE, 1.0);
             // Of late: the last two seconds or so.
             let newest = (elapsed_ms / 2_000.0).min(1.0);
             let of_late = |before: f32, count| {
-                let now = before + newest * (rate(count) - before);
+                let now = before + newest * (since(count) - before);
                 if now < LEAST_RATE { 0.0 } else { now }
             };
             self.rates = Rates {

@@ -106,10 +106,14 @@ impl Model {
     }
 
     /// Brings the fit up to date and lets `elapsed_ms` fade the past. `rate`: requests a second, of
-    /// late. Some microseconds of work.
-    pub fn refit(&mut self, elapsed_ms: f32, rate: f32, tuning: &super::TwinTuning) {
+    /// late; `flow`: the most that may have ended in a second of late. Some microseconds of work.
+    pub fn refit(&mut self, elapsed_ms: f32, rate: f32, flow: f32, tuning: &super::TwinTuning) {
         if let Some(slots) = self.slots(tuning.inertia) {
+            let slots = self.proven(slots, flow);
             let service_us = self.scale(slots).unwrap_or(1.0).max(1.0);
+            // What was recorded of late was divided by what the slots of then let expect.
+            let before = self.fit.and_then(|fit| self.scale(fit.slots)).unwrap_or(service_us);
+            self.recent.1 *= service_us / before.max(1.0);
             let (weight, service) = self.recent;
             let prior = tuning.prior;
             let service_us = (service + prior * service_us) / (weight + prior);
@@ -220,6 +224,17 @@ impl Model {
         candidates().min_by(|a, b| penalty(*a).total_cmp(&penalty(*b)))
     }
 
+    /// So many slots as were in use at a time, and one; or as were known before. Where requests arrive
+    /// faster than they end, latencies do not show it yet: they seem to be the same however many
+    /// are there, and a server of any number of slots would get all of them. By Little's law, slots in
+    /// use are what ends in a second times what it takes.
+    fn proven(&self, slots: f32, flow: f32) -> f32 {
+        let busy = flow * self.scale(slots).unwrap_or(0.0) / 1e6;
+        let before = self.fit.map_or(1.0, |fit| fit.slots);
+        // Not a number is not less.
+        if busy + 1.0 < slots { before.max(busy + 1.0).min(slots) } else { slots }
+    }
+
     /// The classes that hold anything: weight, mean in flight, mean latency.
     fn seen(&self) -> impl Iterator<Item = (f32, f32, f32)> {
         self.classes
@@ -239,11 +254,19 @@ impl Model {
     }
 
     /// The squared error that remains for so many slots, relative to what is expected: longer
-    /// latencies scatter more.
+    /// latencies scatter more. Half of it is as wrong as twice, or what was learned in an overload would
+    /// outweigh every latency after.
     fn error(&self, slots: f32) -> f32 {
+        /// One class alone does not decide.
+        const MOST: f32 = 3.0;
         let Some(service) = self.scale(slots) else { return 0.0 };
         let error = |(weight, with_it, mean): (f32, f32, f32)| {
-            let off = mean / (service * (with_it / slots).max(1.0)) - 1.0;
+            let expected = service * (with_it / slots).max(1.0);
+            let off = if mean < expected {
+                (expected / mean.max(1.0) - 1.0).min(MOST)
+            } else {
+                mean / expected - 1.0
+            };
             weight * off * off
         };
         self.seen().map(error).sum()
