@@ -81,8 +81,10 @@ pub struct Balancer {
     serving: Serving,
     /// The published list of clusters, once it is full.
     all_enlisted: Map<String, u32>,
-    /// Room for the sample of a pick and for a list of endpoints, kept so that no request allocates.
+    /// Room for the sample of a pick, what its endpoints have at least, and a list of endpoints, kept so
+    /// that no request allocates.
     sample: Vec<Seat>,
+    floors: Vec<u64>,
     drawn: Vec<usize>,
     /// Whom to ask, by rank.
     pool: Vec<(u64, u32)>,
@@ -115,6 +117,7 @@ impl Balancer {
             serving: Serving::default(),
             all_enlisted: Map::default(),
             sample: Vec::new(),
+            floors: Vec::new(),
             drawn: Vec::new(),
             pool: Vec::new(),
             value: String::new(),
@@ -143,14 +146,16 @@ impl Balancer {
             && left.is_none()
             && self.clusters.get(id.index()).is_some_and(Cluster::is_proven)
             && self.rng.u32(..VERIFY_ONE_IN) != 0;
+        let verdict = left.unwrap_or(Verdict::Asking);
         let mut call = Call {
             cluster: id,
             cost: ask.cost,
-            verdict: left.unwrap_or(Verdict::Asking),
+            verdict,
             counted: None,
             began: Term::default(),
             picks: Picks::default(),
             asked: asked::Asked::default(),
+            stamped: ask.settings.estimate.reports && verdict.is_watched(),
             teaches,
             served: false,
             sent_us: self.now_us,
@@ -298,7 +303,7 @@ impl Balancer {
             });
             allowed.then(|| counts.outstanding(proxy, slot).milli() + cost)
         };
-        pick::best(seats, 1 + spares, salt, &mut counts, floor, work)
+        pick::best(seats, 1 + spares, salt, &mut self.floors, &mut counts, floor, work)
     }
 
     /// Envoy's own choice teaches membership where nobody tells it.

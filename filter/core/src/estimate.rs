@@ -1,5 +1,7 @@
 //! How long a request would take at an endpoint, as far as one VM knows.
 
+use core::num::NonZeroU64;
+
 use crate::load::Load;
 
 /// The estimator's parameters.
@@ -20,6 +22,10 @@ pub struct Tuning {
     pub ask_pool: usize,
     /// An estimate within this of the best possible needs no asking.
     pub good_enough: f32,
+    /// Of slots beyond a few, so large a part counts.
+    pub caution: f32,
+    /// Stamps of one endpoint are asked for once in such a part of its time of service.
+    pub stamp_every: f32,
 }
 
 impl Default for Tuning {
@@ -32,6 +38,8 @@ impl Default for Tuning {
             stale_samples: 4,
             ask_pool: 10,
             good_enough: 1.6,
+            caution: 0.85,
+            stamp_every: 0.1,
         }
     }
 }
@@ -63,7 +71,7 @@ pub struct Usual {
 /// What one VM knows of an endpoint from its reports.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    heard_us: Option<u64>,
+    heard_us: Option<NonZeroU64>,
     /// What others had in flight at the last report, and usually have.
     others: f32,
     usual: f32,
@@ -71,6 +79,8 @@ pub struct View {
     slots: f32,
     share: f32,
     draining: bool,
+    /// Until then a request that leaves for it need not bring a stamp back.
+    wanted_us: u64,
     /// Of questions, the share that it answers.
     answers: f32,
 }
@@ -85,6 +95,7 @@ impl Default for View {
             slots: 0.0,
             share: 1.0,
             draining: false,
+            wanted_us: 0,
             answers: 1.0,
         }
     }
@@ -125,11 +136,22 @@ impl View {
             self.usual = others;
         }
         self.others = others;
-        self.heard_us = Some(now_us);
+        self.heard_us = NonZeroU64::new(now_us);
         self.service_us = load.service_us.unwrap_or(0.0);
         self.slots = load.slots.unwrap_or(0.0);
         self.draining = load.draining;
         self.share = load.asks;
+    }
+
+    /// A request leaves for it: whether that is to bring a stamp back. Where one was asked for a
+    /// moment ago, another would say hardly anything new.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub fn wants_stamp(&mut self, now_us: u64, tuning: &Tuning) -> bool {
+        let wants = now_us >= self.wanted_us || !self.is_known(now_us);
+        if wants {
+            self.wanted_us = now_us.saturating_add((self.service_us * tuning.stamp_every) as u64);
+        }
+        wants
     }
 
     /// It drains, or does not serve.
@@ -139,7 +161,7 @@ impl View {
 
     /// Whether it has reported lately.
     pub fn is_known(&self, now_us: u64) -> bool {
-        self.heard_us.is_some_and(|heard| now_us.saturating_sub(heard) <= LONGEST_US)
+        self.heard_us.is_some_and(|heard| now_us.saturating_sub(heard.get()) <= LONGEST_US)
     }
 
     /// Adds what it says to what is usual, as one of `count` that do; of its speed where that is no
@@ -180,7 +202,7 @@ impl View {
     /// Of its last report, in times of service.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     fn age(&self, now_us: u64, service_us: f32) -> f32 {
-        let age_us = now_us.saturating_sub(self.heard_us.unwrap_or(0)) as f32;
+        let age_us = now_us.saturating_sub(self.heard_us.map_or(0, NonZeroU64::get)) as f32;
         age_us / service_us.max(1_000.0)
     }
 
@@ -221,7 +243,12 @@ impl Sight {
     /// What a request would cost that finds so many of this proxy in flight: its expected wait and a
     /// part of the time of service, in microseconds.
     pub fn cost_us(&self, own: f32, tuning: &Tuning) -> f32 {
-        let load = (own + self.others + 1.0) / self.slots;
+        /// Of so few, one less would be too large a part.
+        const FEW: f32 = 4.0;
+        // Where requests share processors, slots are taken for more than they are, and who always fills
+        // a server up to them never shows that they are fewer.
+        let slots = self.slots.min(FEW + tuning.caution * (self.slots - FEW));
+        let load = (own + self.others + 1.0) / slots;
         let wait = (load - 1.0).max(0.0);
         self.service_us.max(1.0) * (wait + tuning.service_weight)
     }

@@ -85,36 +85,38 @@ impl Rank {
 ///
 /// `floor` tells the least that an endpoint would have outstanding with this request, in thousandths
 /// of a mean request; `work` reads what it would have over all workers, which is not less, or `None`
-/// where it must not be picked now. `salt` is a random number.
+/// where it must not be picked now. `salt` is a random number, `room` memory that is used again.
 pub fn best<Counts>(
     seats: &[Seat],
     wanted: usize,
     salt: u32,
+    room: &mut Vec<u64>,
     counts: &mut Counts,
     floor: impl Fn(&Counts, u32) -> u64,
     mut work: impl FnMut(&mut Counts, u32) -> Option<u64>,
 ) -> Picks {
-    let least = |counts: &Counts, seat: &Seat| for_weight(floor(counts, seat.slot), seat.weight);
+    room.clear();
+    room.extend(seats.iter().map(|seat| for_weight(floor(counts, seat.slot), seat.weight)));
+    let floors: &[u64] = room;
     let (mut lowest, mut equals) = (u64::MAX, 0_u32);
-    for seat in seats {
-        let load = least(counts, seat);
-        if load <= lowest {
-            equals = if load < lowest { 1 } else { equals + 1 };
-            lowest = load;
+    for load in floors {
+        if *load <= lowest {
+            equals = if *load < lowest { 1 } else { equals + 1 };
+            lowest = *load;
         }
     }
     // The better the first, the fewer of the others need be read.
     let place = salt.checked_rem(equals).unwrap_or(0) as usize;
-    let start = seats.iter().filter(|seat| least(counts, seat) == lowest).nth(place);
+    let start = (0..seats.len()).filter(|at| floors.get(*at) == Some(&lowest)).nth(place);
     let mut found = [Rank::NOBODY; MOST];
     let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
-    let is_other = |seat: &&Seat| start.is_none_or(|start| start.slot != seat.slot);
-    for seat in start.into_iter().chain(walk(seats, salt).filter(is_other)) {
+    for at in start.into_iter().chain(walk(seats.len(), salt).filter(|at| start != Some(*at))) {
+        let Some((seat, least)) = seats.get(at).zip(floors.get(at)) else { continue };
         let worst = found.last().map_or(0, |worst| worst.load);
         if worst <= lowest {
             break;
         }
-        if worst <= least(counts, seat) || found.iter().any(|known| known.slot == seat.slot) {
+        if worst <= *least || found.iter().any(|known| known.slot == seat.slot) {
             continue;
         }
         let Some(milli) = work(counts, seat.slot) else { continue };
@@ -133,16 +135,16 @@ pub fn best<Counts>(
     picks
 }
 
-/// All seats in an order that is another in each comparison. The first that is good enough ends the
+/// The places of so many seats in an order that is another in each comparison. The first that is good enough ends the
 /// search: in the order of the list, that of a busy start would fall on the list's beginning, in
 /// every worker of every proxy alike.
-fn walk(seats: &[Seat], salt: u32) -> impl Iterator<Item = &Seat> {
+fn walk(seats: usize, salt: u32) -> impl Iterator<Item = usize> {
     // An odd step visits every number below a power of two once before it repeats.
-    let all = seats.len().next_power_of_two();
+    let all = seats.next_power_of_two();
     let start = mix(salt, NO_SLOT) as usize;
     let step = mix(salt, NO_SLOT - 1) as usize | 1;
-    (0..all)
-        .filter_map(move |nth| seats.get(start.wrapping_add(nth.wrapping_mul(step)) & (all - 1)))
+    let places = (0..all).map(move |nth| start.wrapping_add(nth.wrapping_mul(step)) & (all - 1));
+    places.filter(move |at| *at < seats)
 }
 
 /// Evenly spread for each slot, as the salt is random, and unrelated between slots. (The finalizer

@@ -30,8 +30,8 @@ pub(crate) struct Outbound {
     /// It waits, or has waited.
     waiting: Option<Rc<Waiting>>,
     questions: Vec<Question>,
-    /// Its response is to say what the load of its server is.
-    asks: bool,
+    /// Reports of its server's load are read, and what is ours is taken out.
+    reads: bool,
     /// Its response ends in trailers, or with its headers.
     has_trailers: bool,
     answer: Answer,
@@ -54,9 +54,15 @@ enum Answer {
     Ended,
 }
 
-/// Counts what was decided, and names the endpoints of an override, whatever stood there.
+/// Counts what was decided, names the endpoints of an override and asks for a stamp, whatever stood
+/// there.
 pub(crate) fn steer(vm: &Vm, config: &Config, route: &Route, call: &Call) {
     vm.envoy.count_pick(route.id.index(), &route.cluster, call.verdict());
+    if call.wants_stamp() {
+        host::set_header(REQUEST, &config.probe.header, STAMP);
+    } else {
+        host::drop_header(REQUEST, &config.probe.header);
+    }
     let header = &config.steering.header;
     let mut balancer = vm.balancer.borrow_mut();
     match balancer.override_value(call, config.steering.mechanism) {
@@ -79,23 +85,14 @@ impl Outbound {
         let ask = Ask { config, settings: &route.settings, cost };
         vm.tell_time();
         let call = vm.balancer.borrow_mut().start(&vm.envoy, route.id, ask);
-        let asks = route.settings.estimate.reports
-            && !matches!(
-                call.verdict(),
-                Verdict::Disabled | Verdict::Excluded | Verdict::Unbalanced
-            );
-        if asks {
-            host::set_header(REQUEST, &config.probe.header, STAMP);
-        } else {
-            host::drop_header(REQUEST, &config.probe.header);
-        }
+        let reads = route.settings.estimate.reports && call.verdict().is_watched();
         let mut outbound = Self {
             plugin: Rc::clone(plugin),
             route,
             call: None,
             waiting: None,
             questions: Vec::new(),
-            asks,
+            reads,
             has_trailers,
             answer: Answer::None,
             erred: false,
@@ -256,7 +253,7 @@ impl Outbound {
 
     /// Learns from the report in these headers or trailers, and takes it out.
     fn take_report(&self, vm: &Vm, map: MapType) {
-        if !self.asks {
+        if !self.reads {
             return;
         }
         let Some(load) = reports::take(&vm.envoy, map) else { return };

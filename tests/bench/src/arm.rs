@@ -37,7 +37,8 @@ pub enum Arm {
     OverrideHost,
     /// leastload as quickstart.yaml has it, but that it neither asks for stamps nor reads them.
     NoReports,
-    /// leastload reads a stamp of each response, and takes it out. In the Envoy of `NoReports`.
+    /// leastload asks for stamps as often as it needs them, reads them and takes them out. In the Envoy of
+    /// `NoReports`.
     Reports,
     /// leastload as twin.yaml has it, before one server, and nobody asks for stamps.
     Unasked,
@@ -83,7 +84,7 @@ impl Arm {
             Self::StatefulSession => "leastload, stateful_session",
             Self::OverrideHost => "leastload, override_host",
             Self::NoReports => "leastload, estimate.reports: false",
-            Self::Reports => "leastload, each response stamped",
+            Self::Reports => "leastload, stamps",
             Self::Unasked => "leastload, twin, nobody asks",
             Self::Asked => "leastload, twin, each request asks",
         }

@@ -56,6 +56,11 @@ impl Verdict {
     /// How many there are, without [`Verdict::Asking`].
     pub const COUNT: usize = Verdict::Deaf as usize + 1;
 
+    /// Whether the request counts, whoever chooses its endpoint.
+    pub fn is_watched(self) -> bool {
+        !matches!(self, Verdict::Disabled | Verdict::Excluded | Verdict::Unbalanced)
+    }
+
     /// As metrics name it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -166,6 +171,8 @@ pub struct Call {
     pub(super) picks: Picks,
     /// Whom it asks first.
     pub(super) asked: Asked,
+    /// Its response is to bring a stamp.
+    pub(super) stamped: bool,
     /// Envoy chooses, and its choice teaches membership.
     pub(super) teaches: bool,
     /// It is known who serves it.
@@ -187,6 +194,11 @@ impl Call {
         self.asked.anybody = true;
     }
 
+    /// Whether its response is to be stamped with the load of its server. Known once it is decided.
+    pub fn wants_stamp(&self) -> bool {
+        self.stamped
+    }
+
     /// The slot that it counts on: its pick's, and once it is known that of who serves it.
     pub fn slot(&self) -> Option<u32> {
         self.counted
@@ -206,8 +218,6 @@ impl Call {
     /// Whether the address that serves it should be told to
     /// [`Balancer::served`](super::Balancer::served).
     pub fn wants_address(&self) -> bool {
-        let watched =
-            !matches!(self.verdict, Verdict::Disabled | Verdict::Excluded | Verdict::Unbalanced);
-        watched && self.word != Word::Silence
+        self.verdict.is_watched() && self.word != Word::Silence
     }
 }

@@ -158,6 +158,7 @@ impl Balancer {
         let tuning = &self.tuning;
         let sights = Sights { cluster, now_us: self.now_us, tuning, ask, salt: self.rng.u32(..) };
         let (rng, room, drawn) = (&mut self.rng, &mut self.sample, &mut self.drawn);
+        let floors = &mut self.floors;
         let (all, wanted) = (&cluster.eligible, 1 + ask.spares());
         // A stall is added to what is read: it depends on more than counts.
         let floor = |counts: &Counts<'_>, slot| sights.rank(counts.own(slot), false, slot);
@@ -175,7 +176,7 @@ impl Balancer {
         }
         let always = may_ask && ask.settings.probe_mode == ProbeMode::Always;
         if !room.is_empty() && !always {
-            let picks = pick::best(room, wanted, sights.salt, &mut counts, floor, work);
+            let picks = pick::best(room, wanted, sights.salt, floors, &mut counts, floor, work);
             let complete = room.len() == all.len();
             let good = |slot| {
                 let waits = waits(&counts, slot);
@@ -213,7 +214,7 @@ impl Balancer {
                 room.push(*seat);
             }
         });
-        Choice::Pick(pick::best(room, wanted, sights.salt, &mut counts, floor, work))
+        Choice::Pick(pick::best(room, wanted, sights.salt, floors, &mut counts, floor, work))
     }
 
     /// Steers a call to `picks`, and counts it there.
@@ -232,6 +233,9 @@ impl Balancer {
                 self.clusters.get_mut(call.cluster.index()).and_then(|c| c.endpoint_mut(slot))
             {
                 endpoint.aside.picked();
+                if call.verdict == Verdict::Steer {
+                    call.stamped &= endpoint.view.wants_stamp(self.now_us, &self.tuning);
+                }
             }
         }
     }

@@ -13,6 +13,8 @@ const TUNING: Tuning = Tuning {
     stale_samples: 4,
     ask_pool: 10,
     good_enough: 1.6,
+    caution: 0.85,
+    stamp_every: 0.1,
 };
 const USUAL: Usual = Usual {
     service_us: 20_000.0,
@@ -66,6 +68,34 @@ fn the_cost_is_the_wait_and_a_part_of_the_service_time() {
     // A busy fast server may be better than an idle slow one.
     let slow = Sight { others: 0.0, service_us: 100_000.0, ..sight };
     assert!(sight.cost_us(5.0, &TUNING) < slow.cost_us(0.0, &TUNING));
+}
+
+#[test]
+fn of_many_slots_some_are_left_out() {
+    let wide = Sight { others: 0.0, service_us: 10_000.0, slots: 24.0 };
+    assert!(near(wide.cost_us(20.0, &TUNING), 2_000.0));
+    assert!(near(wide.cost_us(41.0, &TUNING), 12_000.0));
+    // It is about the choice alone.
+    assert!(near(wide.expected_us(23.0), 10_000.0));
+    for slots in [1.0, 2.5, 4.0] {
+        let few = Sight { slots, ..wide };
+        assert!(near(few.cost_us(slots - 1.0, &TUNING), 2_000.0), "{slots}");
+    }
+}
+
+#[test]
+fn a_stamp_is_wanted_where_none_was_asked_for_a_moment_ago() {
+    let mut view = View::default();
+    // Who has not reported is asked each time: it may have no twin, which three answers show.
+    assert!((0..5).all(|us| view.wants_stamp(NOW + us, &TUNING)));
+    view.hear(&load(0.0), 0.0, NOW);
+    let wants = [10, 11, 1_009, 1_010, 1_011, 2_010].map(|us| view.wants_stamp(NOW + us, &TUNING));
+    assert_eq!(wants, [true, false, false, true, false, true], "a tenth of 10 ms");
+    // It does not say how long requests take.
+    view.hear(&Load { service_us: None, ..load(0.0) }, 0.0, NOW + 3_000);
+    assert!((0..5).all(|us| view.wants_stamp(NOW + 3_010 + us, &TUNING)));
+    let forgotten = NOW + 3_000 + LONGEST_US + 1;
+    assert!((0..5).all(|_| view.wants_stamp(forgotten, &TUNING)));
 }
 
 #[test]

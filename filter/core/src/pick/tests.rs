@@ -11,10 +11,11 @@ fn search(loads: &[Load], wanted: usize, salt: u32) -> (Vec<u32>, Vec<u32>) {
     let seats = seats(loads);
     let mut read = Vec::new();
     let floor = |_: &Vec<u32>, slot: u32| loads[slot as usize].0;
-    let picks = super::best(&seats, wanted, salt, &mut read, floor, |read, slot| {
-        read.push(slot);
-        Some(loads[slot as usize].1)
-    });
+    let picks =
+        super::best(&seats, wanted, salt, &mut Vec::new(), &mut read, floor, |read, slot| {
+            read.push(slot);
+            Some(loads[slot as usize].1)
+        });
     (picks.iter().collect(), read)
 }
 
@@ -117,9 +118,8 @@ fn where_other_workers_are_busy_the_idle_share_what_comes() {
 #[test]
 fn a_walk_visits_each_seat_once() {
     for count in [0, 1, 2, 3, 8, 20, 128, 1000] {
-        let seats = of_weight_1(&(0..count).collect::<Vec<_>>());
         for salt in 0..32 {
-            let mut seen: Vec<u32> = walk(&seats, salt).map(|seat| seat.slot).collect();
+            let mut seen: Vec<usize> = walk(count, salt).collect();
             seen.sort_unstable();
             assert!(seen.into_iter().eq(0..count), "{count} seats, salt {salt}");
         }
@@ -131,7 +131,7 @@ fn whoever_must_not_be_picked_is_not() {
     let seats = of_weight_1(&[4, 5, 6]);
     let only = |wanted: u32| {
         let work = |(): &mut (), slot| (slot == wanted).then_some(9000);
-        super::best(&seats, 3, 1, &mut (), |(), _| 0, work).iter().collect::<Vec<_>>()
+        super::best(&seats, 3, 1, &mut vec![], &mut (), |(), _| 0, work).iter().collect::<Vec<_>>()
     };
     assert_eq!(only(5), [5]);
     assert!(only(7).is_empty());
@@ -170,7 +170,7 @@ fn an_endpoint_that_is_sampled_and_idle_is_named_once() {
     let seats = of_weight_1(&[2, 1, 3, 1, 2, 3]);
     for salt in 0..100 {
         let work = |(): &mut (), slot| Some(u64::from(slot));
-        let picks = super::best(&seats, MOST, salt, &mut (), |(), _| 0, work);
+        let picks = super::best(&seats, MOST, salt, &mut vec![], &mut (), |(), _| 0, work);
         assert_eq!(picks.iter().collect::<Vec<_>>(), [1, 2, 3]);
     }
 }

@@ -60,7 +60,9 @@ pub(super) fn run(scenario: &Scenario) -> Figures {
         ended: Vec::new(),
         steered: 0,
     };
-    load.workers.iter().for_each(|worker| scenario.shape_of(0).end(&scenario.request(worker)));
+    for worker in &load.workers {
+        scenario.end(scenario.shape_of(0), &scenario.request(worker));
+    }
     proxy.advance(TICK * SETTLING_TICKS);
     load.rounds(WARM_UP, WARM_UP);
     let warm = load.pages();
@@ -122,7 +124,7 @@ impl Load<'_> {
         let mixed = (self.turn as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
         let index = usize::try_from(mixed).unwrap_or(0) % self.open.len();
         let Open { call, key, shape } = self.open.swap_remove(index);
-        shape.end(&call);
+        self.scenario.end(shape, &call);
         if shape == self.scenario.shape {
             self.ended.extend(key);
             self.steered += usize::from(call.asked().is_some());

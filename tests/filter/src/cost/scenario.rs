@@ -11,6 +11,13 @@ use serde_json::{Value, json};
 const HEADER: &str = "x-leastload-host";
 const ADMIN: &str = "prometheus_stats";
 const METHOD: &str = "/shop.Cart/Get";
+/// By which a client asks for a stamp, the trailer in which it comes, and one: three in flight, four
+/// slots, and so short a time of service that each request asks for the next.
+const ASK: (&str, &str) = ("x-leastload-ask", "stamp");
+const STAMP: (&str, &str) = (
+    "endpoint-load-metrics-bin",
+    "Qg4KA3JpZhEAAAAAAAAIQEIOCgNzdmMRAAAAAAAAUD9CDgoDY2FwEQAAAAAAABBA",
+);
 /// Messages of a stream.
 const MESSAGES: u32 = 100;
 
@@ -35,6 +42,10 @@ pub enum Arm {
     Inbound,
     /// As the default, for requests that are not gRPC.
     NotGrpc,
+    /// As the default, each response with a twin's stamp.
+    Stamped,
+    /// A twin, each response of which is to be stamped.
+    Stamping,
 }
 
 impl Arm {
@@ -49,12 +60,14 @@ impl Arm {
             Self::Unknown => "unknown",
             Self::Inbound => "inbound",
             Self::NotGrpc => "not gRPC",
+            Self::Stamped => "stamped",
+            Self::Stamping => "stamping",
         }
     }
 
     fn cluster(self) -> &'static str {
         match self {
-            Self::Inbound => "inbound|50051||",
+            Self::Inbound | Self::Stamping => "inbound|50051||",
             _ => "outbound|50051||cart.shop.svc.cluster.local",
         }
     }
@@ -73,6 +86,9 @@ impl Arm {
                 json!({"discovery": {"static": {self.cluster(): addresses}}})
             }
             Self::Learned => json!({"discovery": {"admin_cluster": ""}}),
+            // Questions have a rate, and are no part of a request.
+            Self::Stamped => json!({"probe": {"mode": "off"}}),
+            Self::Stamping => json!({"probe": {"allow": "any"}}),
             _ => json!({}),
         }
     }
@@ -80,9 +96,11 @@ impl Arm {
     /// Share of requests that must be steered for the scenario to be what it is called, in percent.
     pub(super) const fn steered(self) -> RangeInclusive<usize> {
         match self {
-            Self::Session | Self::OverrideHost | Self::Methods | Self::Static => 100..=100,
+            Self::Session | Self::OverrideHost | Self::Methods | Self::Static | Self::Stamped => {
+                100..=100
+            }
             Self::Learned => 90..=99,
-            Self::Empty | Self::Unknown | Self::Inbound | Self::NotGrpc => 0..=0,
+            Self::Empty | Self::Unknown | Self::Inbound | Self::NotGrpc | Self::Stamping => 0..=0,
         }
     }
 }
@@ -124,7 +142,7 @@ impl Shape {
     }
 
     /// Brings a request to its end.
-    pub(super) fn end(self, call: &Call) {
+    fn end(self, call: &Call) {
         match self {
             Self::Unary if call.headers().get("content-type").is_none() => {
                 call.respond(Response::http(200).body("hello"));
@@ -189,7 +207,15 @@ impl Scenario {
                 }
             }
         };
-        for arm in [Arm::Empty, Arm::Inbound, Arm::NotGrpc, Arm::Unknown, Arm::Learned] {
+        for arm in [
+            Arm::Empty,
+            Arm::Inbound,
+            Arm::NotGrpc,
+            Arm::Unknown,
+            Arm::Learned,
+            Arm::Stamped,
+            Arm::Stamping,
+        ] {
             add(arm, Shape::Unary, &[10]);
         }
         for arm in [Arm::Session, Arm::OverrideHost] {
@@ -230,7 +256,7 @@ impl Scenario {
         let admin = if arm == Arm::Unknown { AdminMode::Held } else { AdminMode::Filtering };
         let plugin =
             Plugin::new("leastload").root_id("leastload").config(arm.config(self.endpoints));
-        let direction = if arm == Arm::Inbound { 1_i64 } else { 2 };
+        let direction = if matches!(arm, Arm::Inbound | Arm::Stamping) { 1_i64 } else { 2 };
         builder
             .first_plugin(plugin)
             .property(&["xds", "listener_direction"], direction)
@@ -240,10 +266,21 @@ impl Scenario {
             .start()
     }
 
+    /// Brings a request to its end.
+    pub(super) fn end(&self, shape: Shape, call: &Call) {
+        if self.arm == Arm::Stamped {
+            assert_eq!(call.headers().get(ASK.0), Some(ASK.1));
+            call.respond(Response::ok().trailer(STAMP.0, STAMP.1));
+        } else {
+            shape.end(call);
+        }
+    }
+
     /// A request from a worker, under way.
     pub(super) fn request(&self, worker: &Worker) -> Call {
         let request: Request = match self.arm {
             Arm::NotGrpc => worker.http("GET", "/"),
+            Arm::Stamping => worker.grpc(METHOD).header(ASK.0, ASK.1),
             _ => worker.grpc(METHOD),
         };
         request.to_cluster(self.arm.cluster())

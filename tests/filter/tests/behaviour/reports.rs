@@ -1,8 +1,12 @@
 //! Load reports on responses: used, and ours taken out.
 
+use core::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use leastload_filter_tests::lab::{CLUSTER, METHOD, assert_idle, call, plain, sidecar, warm};
+use leastload_filter_tests::lab::{
+    CLUSTER, HOSTS, METHOD, assert_idle, call, plain, sidecar, warm,
+};
 use leastload_filter_tests::stats::dropped;
 use leastload_testhost::{Headers, Proxy, Response};
 use serde_json::{Value, json};
@@ -51,6 +55,29 @@ fn a_twins_is_taken_out() {
     assert_eq!(trailer(&proxy, TEXT, "TEXT named_metrics.rif=3,named_metrics.drain=1"), None);
     assert_eq!(trailer(&proxy, TEXT, r#"JSON {"named_metrics":{"rif":3,"asks":0.5}}"#), None);
     assert_eq!(trailer(&proxy, TEXT, &format!("BIN {}", binary(&[("rif", 3.0)]))), None);
+    assert_idle(&proxy);
+}
+
+#[test]
+fn one_stamp_of_a_server_is_asked_for_in_a_tenth_of_its_time_of_service() {
+    let proxy = warm(sidecar(json!({
+        "probe": {"mode": "off"},
+        "discovery": {"static": {CLUSTER: [HOSTS[0]]}},
+    })));
+    let stamp = binary(&[("rif", 3.0), ("svc", 100.0), ("cap", 4.0)]);
+    // Whether it asks; what a client says is no matter.
+    let asks = || {
+        let call = proxy.worker(0).grpc(METHOD).header(ASK, "load").to_cluster(CLUSTER);
+        let asks = call.headers().get(ASK).map(|ask| assert_eq!(ask, "stamp")).is_some();
+        call.respond(Response::ok().trailer(BIN, &stamp));
+        assert_eq!(call.response().trailers.unwrap().get(BIN), None, "asked for or not");
+        asks
+    };
+    assert_eq!([asks(), asks(), asks()], [true, true, false], "the first report comes late");
+    proxy.advance(Duration::from_millis(9));
+    assert!(!asks());
+    proxy.advance(Duration::from_millis(1));
+    assert_eq!([asks(), asks()], [true, false]);
     assert_idle(&proxy);
 }
 

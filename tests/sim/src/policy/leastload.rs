@@ -309,6 +309,7 @@ impl Policy for Leastload {
         balancer.set_time(env.now / US);
         if let Some(load) = ended.stamp.and_then(|stamp| stamp.load)
             && let Some(Some(open)) = calls.get(ended.request as usize)
+            && open.call.wants_stamp()
             && let Some(slot) = balancer.slot_of(open.call.cluster(), &names[ended.server as usize])
         {
             let carried = balancer.counts_on(&open.call, slot);

@@ -104,6 +104,40 @@ fn fresh_reports_are_compared_by_what_a_request_would_cost() {
 }
 
 #[test]
+fn one_stamp_of_a_server_is_asked_for_in_a_tenth_of_its_time_of_service() {
+    let mut rig = Rig::new(1, &unasked(1));
+    let stamped = |rig: &mut Rig| {
+        let call = rig.start(0);
+        let wants = call.wants_stamp();
+        rig.end(0, call, Ending::Undecided);
+        wants
+    };
+    assert!((0..3).all(|_| stamped(&mut rig)), "it has not reported");
+    rig.hear_all(&[busy(2.0)]);
+    assert_eq!([stamped(&mut rig), stamped(&mut rig)], [true, false]);
+    rig.pass(1);
+    assert_eq!([stamped(&mut rig), stamped(&mut rig)], [true, false]);
+}
+
+#[test]
+fn where_envoy_chooses_every_request_asks_for_a_stamp_and_where_reports_are_off_none() {
+    for (more, wants) in [
+        (r#","rollout":{"mode":"shadow"}"#, true),
+        (r#","rollout":{"percent":0}"#, true),
+        (r#","estimate":{"reports":false}"#, false),
+        (r#","enabled":false"#, false),
+    ] {
+        let mut rig = Rig::new(1, &servers(1, more));
+        rig.hear_all(&[busy(2.0)]);
+        for _ in 0..3 {
+            let call = rig.start(0);
+            assert_eq!(call.wants_stamp(), wants, "{more}");
+            rig.end(0, call, Ending::Undecided);
+        }
+    }
+}
+
+#[test]
 fn near_ties_are_spread_and_clear_differences_are_not() {
     let mut rig = Rig::new(1, &unasked(10));
     let service = |ms: f32| Load { service_us: Some(ms * 1_000.0), ..IDLE };

@@ -44,6 +44,8 @@ impl LeastloadConfig {
                 "stale_samples" => tuning.stale_samples = whole,
                 "ask_pool" => tuning.ask_pool = whole,
                 "good_enough" => tuning.good_enough = *value,
+                "caution" => tuning.caution = *value,
+                "stamp_every" => tuning.stamp_every = *value,
                 _ => return Err(format!("tuning.{name}: there is no such parameter")),
             }
         }
