@@ -135,9 +135,9 @@ pub fn best<Counts>(
     picks
 }
 
-/// The places of so many seats in an order that is another in each comparison. The first that is good enough ends the
-/// search: in the order of the list, that of a busy start would fall on the list's beginning, in
-/// every worker of every proxy alike.
+/// The places of so many seats in an order that is another in each comparison. The first that is good
+/// enough ends the search: in the order of the list, that of a busy start would fall on the list's
+/// beginning, in every worker of every proxy alike.
 fn walk(seats: usize, salt: u32) -> impl Iterator<Item = usize> {
     // An odd step visits every number below a power of two once before it repeats.
     let all = seats.next_power_of_two();
