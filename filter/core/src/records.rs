@@ -123,7 +123,8 @@ pub struct Server {
     /// Requests that ended, those that failed, and probes answered, since the last conclusions.
     #[prost(uint32, repeated, tag = "3")]
     pub counts: Vec<u32>,
-    /// Time of service in us and slots; empty where nothing is known.
+    /// Time of service in us, slots, hope, and for how many ms there have been answers; empty where
+    /// nothing is known.
     #[prost(float, repeated, tag = "4")]
     pub fit: Vec<f32>,
     /// A second: requests that ended, those that failed, probes answered.

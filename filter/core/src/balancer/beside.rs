@@ -156,8 +156,10 @@ impl Balancer {
             self.stir(proxy);
         }
         let counts = visit.is_some_and(|visit| self.counts(visit));
-        let nobody = &mut Beside::new(String::new(), usize::MAX);
-        let server = self.twins.get_mut(id.0 as usize).unwrap_or(nobody);
+        let Some(server) = self.twins.get_mut(id.0 as usize) else {
+            let load = Twin::default().load(0.0);
+            return Stamp { load, rps: 0.0, eps: 0.0, utilization: 0.0 };
+        };
         let carried = if counts { Work::ONE } else { Work::ZERO };
         if visit.is_none() {
             server.twin.asked();

@@ -25,6 +25,11 @@ const HEARTENED: f32 = 1.5;
 /// A latency beyond so many times the expected one counts as so many times: a stream of hours, or a
 /// stall, says nothing of the next request.
 const OUTLIER: f32 = 8.0;
+/// For so long after its first answer a server's latencies say nothing yet, and for so many times of
+/// service, but no longer than the last: who has ended by then are the short ones.
+const EARLY_MS: f32 = 1_000.0;
+const EARLY_SERVICES: f32 = 3.0;
+const LONGEST_EARLY_MS: f32 = 10_000.0;
 /// A class of less weight says nothing.
 const LEAST_WEIGHT: f32 = 0.05;
 
@@ -71,18 +76,28 @@ pub struct Model {
     /// What the service time is multiplied with before it is told: who gets no requests shows no
     /// better, so it is taken for better and better until some come.
     hope: f32,
+    /// Time since the first request ended.
+    age_ms: f32,
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { classes: [Class::default(); CLASSES], recent: (0.0, 0.0), fit: None, hope: 1.0 }
+        Self {
+            classes: [Class::default(); CLASSES],
+            recent: (0.0, 0.0),
+            fit: None,
+            hope: 1.0,
+            age_ms: 0.0,
+        }
     }
 }
 
 impl Model {
-    /// What was learned so far; `None` before the first request.
+    /// What was learned so far; `None` where that is too early to say.
     pub fn fit(&self) -> Option<Fit> {
-        self.fit.map(|fit| Fit { service_us: fit.service_us * self.hope, ..fit }.within_bounds())
+        let early_ms = |fit: &Fit| (fit.service_us * EARLY_SERVICES / 1e3).max(EARLY_MS);
+        let told = self.fit.filter(|fit| self.age_ms >= early_ms(fit).min(LONGEST_EARLY_MS));
+        told.map(|fit| Fit { service_us: fit.service_us * self.hope, ..fit }.within_bounds())
     }
 
     /// A request that found `others` in flight took `took_us`.
@@ -120,6 +135,9 @@ impl Model {
             self.fit = Some(Fit { service_us, slots }.within_bounds());
         }
         let elapsed_ms = within(elapsed_ms, 0.0, f32::MAX);
+        if self.fit.is_some() {
+            self.age_ms = (self.age_ms + elapsed_ms).min(LONGEST_EARLY_MS);
+        }
         if rate < QUIET_RATE {
             let hope = self.hope * 0.5_f32.powf(elapsed_ms / tuning.hope_half_ms);
             self.hope = hope.max(LEAST_HOPE);
@@ -162,20 +180,21 @@ impl Model {
 
     /// The conclusions alone.
     pub(super) fn without_sums(&self) -> Self {
-        Self { fit: self.fit, hope: self.hope, ..Self::default() }
+        Self { fit: self.fit, hope: self.hope, age_ms: self.age_ms, ..Self::default() }
     }
 
-    /// From what [`Model::sums`], [`Model::recent`], [`Model::learned`] and [`Model::hope`] told: none of
-    /// it negative.
+    /// From what [`Model::sums`], [`Model::recent`] and [`Model::conclusions`] told: none of it negative.
     pub(super) fn of(
         sums: &mut dyn Iterator<Item = f32>,
         recent: (f32, f32),
-        fit: Option<Fit>,
-        hope: f32,
+        conclusions: &[f32],
     ) -> Self {
-        let fit = fit.map(Fit::within_bounds);
-        let mut model =
-            Self { recent, fit, hope: within(hope, LEAST_HOPE, 1.0), ..Self::default() };
+        let mut model = Self { recent, ..Self::default() };
+        if let [service_us, slots, hope, age_ms] = *conclusions {
+            model.fit = Some(Fit { service_us, slots }.within_bounds());
+            model.hope = within(hope, LEAST_HOPE, 1.0);
+            model.age_ms = within(age_ms, 0.0, LONGEST_EARLY_MS);
+        }
         for class in &mut model.classes {
             let mut next = || sums.next().unwrap_or(0.0);
             *class = Class { weight: next(), with_it: next(), took_us: next() };
@@ -183,14 +202,17 @@ impl Model {
         model
     }
 
-    /// What was learned, without hope.
-    pub(super) fn learned(&self) -> Option<Fit> {
-        self.fit
+    /// Time of service and slots without hope, hope, and for how long there were answers: nothing where
+    /// nothing is known.
+    pub(super) fn conclusions(&self) -> impl Iterator<Item = f32> {
+        let all = |fit: Fit| [fit.service_us, fit.slots, self.hope, self.age_ms];
+        self.fit.into_iter().flat_map(all)
     }
 
-    /// What the learned service time is multiplied with before it is told.
-    pub(super) fn hope(&self) -> f32 {
-        self.hope
+    /// What was learned, without hope.
+    #[cfg(test)]
+    pub(super) fn learned(&self) -> Option<Fit> {
+        self.fit
     }
 
     /// What was recorded, three numbers for each class.

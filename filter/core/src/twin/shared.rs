@@ -4,7 +4,7 @@
 //! was added. The coordinator alone draws conclusions and lets the past fade, so that the number of
 //! workers changes neither. A worker that crashes takes with it what it saw since its last tick.
 
-use super::model::{Fit, Model};
+use super::model::Model;
 use super::{Counts, LEAST_SHARE, Rates, Twin, TwinTuning, within};
 use crate::proxy::Proxy;
 use crate::records::{self, Server, server_key};
@@ -54,16 +54,10 @@ impl Twin {
     fn of(record: &Server) -> Self {
         let counts = |at: usize| record.counts.get(at).copied().unwrap_or(0);
         let rates = |at: usize| number(&record.rates, at);
-        let fit = (record.fit.len() == 3)
-            .then(|| Fit { service_us: number(&record.fit, 0), slots: number(&record.fit, 1) });
         let recent = (number(&record.recent, 0), number(&record.recent, 1));
+        let told: Vec<f32> = (0..record.fit.len()).map(|at| number(&record.fit, at)).collect();
         Self {
-            model: Model::of(
-                &mut (0..).map(|at| number(&record.sums, at)),
-                recent,
-                fit,
-                number(&record.fit, 2),
-            ),
+            model: Model::of(&mut (0..).map(|at| number(&record.sums, at)), recent, &told),
             counts: Counts { ended: counts(0), failed: counts(1), asked: counts(2) },
             rates: Rates { ended: rates(0), failed: rates(1), asked: rates(2) },
             share: within(1.0 + record.share, LEAST_SHARE, 1.0),
@@ -81,10 +75,7 @@ impl Twin {
             record.recent.extend(<[f32; 2]>::from(model.recent()));
         }
         record.fit.clear();
-        let hope = model.hope();
-        record
-            .fit
-            .extend(model.learned().into_iter().flat_map(|fit| [fit.service_us, fit.slots, hope]));
+        record.fit.extend(model.conclusions());
         record.counts = vec![counts.ended, counts.failed, counts.asked];
         record.rates = vec![rates.ended, rates.failed, rates.asked];
         record.share = share - 1.0;

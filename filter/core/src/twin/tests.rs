@@ -109,6 +109,19 @@ fn service_time_and_slots_are_found_from_latencies() {
 }
 
 #[test]
+fn for_a_second_and_for_three_times_of_service_nothing_is_told() {
+    for (took_ms, early_ticks) in [(10.0, 4), (500.0, 6), (3.6e6, 40)] {
+        let mut twin = Twin::default();
+        for tick in 1..=early_ticks {
+            twin.ended(0.0, took_ms * 1_000.0);
+            assert_eq!(twin.load(1.0).service_us, None, "{took_ms} ms, tick {tick}");
+            twin.tick(250.0, &TwinTuning::default());
+        }
+        assert!(twin.load(1.0).service_us.is_some(), "{took_ms} ms");
+    }
+}
+
+#[test]
 fn one_that_was_never_seen_idle_learns_its_slots_from_the_first_gap() {
     let (service, slots) = middle(|seed| Bench::new(4, seed).run(60.0, 0.97, 10.0).fit());
     assert!(near(service, 10.0, 0.15) && near(slots, 4.0, 0.15), "{service} ms, {slots}");
