@@ -102,17 +102,17 @@ impl Tally {
         if !arm.counts_stamps() {
             return Ok(None);
         }
-        let count = match arm {
+        let responses = sent.ok as f64;
+        let (count, wanted) = match arm {
             // The servers answered all who asked; what leastload read it took out.
-            Arm::Reports => self.asked.saturating_sub(sent.stamps),
-            Arm::Asked => sent.stamps,
-            _ => self.asked.max(sent.stamps),
+            Arm::Reports => {
+                let wanted = (self.asked as f64).max(LEAST_ASKED * responses);
+                (self.asked.saturating_sub(sent.stamps), wanted)
+            }
+            Arm::Asked => (sent.stamps, responses),
+            _ => (self.asked.max(sent.stamps), 0.0),
         };
-        let share = count as f64 / sent.ok as f64;
-        let wanted = match arm {
-            Arm::Reports => (self.asked as f64).max(LEAST_ASKED * sent.ok as f64),
-            _ => sent.ok as f64,
-        };
+        let share = count as f64 / responses;
         let fault = if self.dropped > 0 {
             Some(format!("{} load reports were dropped", self.dropped))
         } else if arm.without_stamps().is_none() {
