@@ -26,6 +26,9 @@ pub struct Tuning {
     pub caution: f32,
     /// Stamps of one endpoint are asked for once in such a part of its time of service.
     pub stamp_every: f32,
+    /// Variance of what others have in flight at an endpoint of which nothing was heard of late, by the
+    /// square of its mean.
+    pub spread: f32,
 }
 
 impl Default for Tuning {
@@ -40,6 +43,7 @@ impl Default for Tuning {
             good_enough: 1.6,
             caution: 0.85,
             stamp_every: 0.1,
+            spread: 3.0,
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct Usual {
     pub count: f32,
     /// See `count`.
     pub timed: f32,
+    /// What this proxy has in flight by what others have.
+    pub own_part: f32,
 }
 
 /// What one VM knows of an endpoint from its reports.
@@ -209,9 +215,11 @@ impl View {
     /// As this VM sees it now.
     pub fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
         let (mut others, (mut service_us, mut slots)) = (usual.others, self.speed(usual));
+        let mut stale = 1.0;
         if self.is_known(now_us) {
             let age = self.age(now_us, service_us);
             others = self.usual;
+            stale = (age / tuning.fade).min(1.0);
             // The exponential is the dear part.
             if self.others.to_bits() != self.usual.to_bits() {
                 others += (self.others - self.usual) * (-age / tuning.fade).exp();
@@ -219,15 +227,20 @@ impl View {
         } else {
             (service_us, slots) = (usual.service_us, usual.slots.max(1.0));
         }
-        Sight { others, service_us, slots }
+        let spread = tuning.spread * stale;
+        Sight { others, spread, own_part: usual.own_part, service_us, slots }
     }
 }
 
 /// What is thought of an endpoint at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
-    /// Requests of others in flight.
+    /// Requests of others in flight, as far as reports tell.
     pub others: f32,
+    /// Variance of that, by its square.
+    pub spread: f32,
+    /// What this proxy has in flight by what others have, anywhere.
+    pub own_part: f32,
     /// Time of service without waiting, in microseconds.
     pub service_us: f32,
     /// Requests served at a time.
@@ -235,9 +248,18 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// How long a request takes, in microseconds, that finds so many of this proxy in flight.
+    /// Requests of others in flight where this proxy has so many. Where reports are stale, its own tell
+    /// more: who has more of them there than elsewhere does so because they do not end, and then those
+    /// of others do not either. This is what is to be expected of a number whose distribution is Gamma,
+    /// of which `own_part` is seen, with an error that is Poisson's.
+    fn others_beside(&self, own: f32) -> f32 {
+        self.others * (1.0 + self.spread * own) / (1.0 + self.spread * self.own_part * self.others)
+    }
+
+    /// How long a request takes, in microseconds, that finds so many of this proxy in flight; 0: not
+    /// known.
     pub fn expected_us(&self, own: f32) -> f32 {
-        self.service_us.max(1.0) * ((own + self.others + 1.0) / self.slots).max(1.0)
+        self.service_us * ((own + self.others_beside(own) + 1.0) / self.slots).max(1.0)
     }
 
     /// What a request would cost that finds so many of this proxy in flight: its expected wait and a
@@ -248,7 +270,7 @@ impl Sight {
         // Where requests share processors, slots are taken for more than they are, and who always fills
         // a server up to them never shows that they are fewer.
         let slots = self.slots.min(FEW + tuning.caution * (self.slots - FEW));
-        let load = (own + self.others + 1.0) / slots;
+        let load = (own + self.others_beside(own) + 1.0) / slots;
         let wait = (load - 1.0).max(0.0);
         self.service_us.max(1.0) * (wait + tuning.service_weight)
     }

@@ -130,19 +130,22 @@ impl Experience {
         if more > ALIKE { FAILURE * more } else { 0.0 }
     }
 
-    /// Whether nothing has come back for longer than is reasonable where a request takes `expected_us`.
+    /// Whether nothing has come back for longer than is reasonable where a request takes `expected_us`;
+    /// not where that is 0: nobody knows.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn is_overdue(&self, now_us: u64, expected_us: f32) -> bool {
-        self.waits_us
-            .is_some_and(|since| now_us.saturating_sub(since) as f32 > PATIENCE * expected_us)
+        expected_us > 0.0
+            && self
+                .waits_us
+                .is_some_and(|since| now_us.saturating_sub(since) as f32 > PATIENCE * expected_us)
     }
 
     /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
-    /// takes `expected_us`; 0 where it is time to try again, after twice that long without a request,
+    /// takes `expected_us`; 0 where that is 0, and where it is time to try again, after twice that long without a request,
     /// and twice as long as the last time: what does not come back may be a stream alone.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn stalled_us(&self, now_us: u64, expected_us: f32) -> f32 {
-        let Some(waits_us) = self.waits_us else { return 0.0 };
+        let Some(waits_us) = self.waits_us.filter(|_| expected_us > 0.0) else { return 0.0 };
         let patience = PATIENCE * expected_us;
         let tried = self.sent_us.saturating_sub(waits_us) as f32;
         if now_us.saturating_sub(self.sent_us) as f32 >= tried.max(2.0 * patience) {

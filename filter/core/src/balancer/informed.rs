@@ -45,6 +45,7 @@ impl Balancer {
             if !carried.is_zero() {
                 endpoint.experience.returned();
             }
+            cluster.reports.counted(load.in_flight, requests(own));
             if cluster.reports.heard(slot) {
                 // The first: what is usual must not wait for the next tick.
                 cluster.survey(now_us);

@@ -15,6 +15,8 @@ pub(super) struct Reports {
     usual: Usual,
     /// Some answer without.
     silent: bool,
+    /// What servers had in flight by their reports, and what of it was this proxy's; the past fades.
+    in_flight: (f32, f32),
 }
 
 impl Reports {
@@ -29,6 +31,18 @@ impl Reports {
         first
     }
 
+    /// A server has so many in flight, of which so many are this proxy's.
+    pub(super) fn counted(&mut self, all: f32, own: f32) {
+        /// What one report leaves of those before.
+        const KEPT: f32 = 0.99;
+        /// Whoever is alone has no others.
+        const LEAST: f32 = 0.001;
+        let (before, before_own) = self.in_flight;
+        let (all, own) = (before * KEPT + all, before_own * KEPT + own);
+        self.in_flight = (all, own);
+        self.usual.own_part = own / (all - own).max(LEAST * all).max(LEAST);
+    }
+
     /// An endpoint has no twin.
     pub(super) fn silenced(&mut self) {
         self.silent = true;
@@ -36,7 +50,7 @@ impl Reports {
 
     /// What is usual was found anew; `any`: somebody still counts as known.
     pub(super) fn surveyed(&mut self, usual: Usual, any: bool, silent: bool) {
-        self.usual = usual;
+        self.usual = Usual { own_part: self.usual.own_part, ..usual };
         self.any = any;
         self.silent = silent;
     }

@@ -15,6 +15,7 @@ const TUNING: Tuning = Tuning {
     good_enough: 1.6,
     caution: 0.85,
     stamp_every: 0.1,
+    spread: 3.0,
 };
 const USUAL: Usual = Usual {
     service_us: 20_000.0,
@@ -25,6 +26,7 @@ const USUAL: Usual = Usual {
     faults: 0.0,
     count: 1.0,
     timed: 1.0,
+    own_part: 0.5,
 };
 
 fn load(in_flight: f32) -> Load {
@@ -48,13 +50,17 @@ fn doubt(view: &View, us: u64) -> f32 {
     view.doubt(NOW + us, &USUAL)
 }
 
+/// A server that has just said how it is, on its own.
+const SURE: Sight =
+    Sight { others: 0.0, spread: 0.0, own_part: 0.0, service_us: 10_000.0, slots: 4.0 };
+
 fn near(a: f32, b: f32) -> bool {
     (a - b).abs() <= 1e-3 * b.abs().max(1.0)
 }
 
 #[test]
 fn the_cost_is_the_wait_and_a_part_of_the_service_time() {
-    let sight = Sight { others: 2.0, service_us: 10_000.0, slots: 4.0 };
+    let sight = Sight { others: 2.0, ..SURE };
     // Free slots: no wait, whatever is in flight.
     for own in [0.0, 1.0] {
         assert!(near(sight.cost_us(own, &TUNING), 2_000.0), "{own}");
@@ -72,7 +78,7 @@ fn the_cost_is_the_wait_and_a_part_of_the_service_time() {
 
 #[test]
 fn of_many_slots_some_are_left_out() {
-    let wide = Sight { others: 0.0, service_us: 10_000.0, slots: 24.0 };
+    let wide = Sight { slots: 24.0, ..SURE };
     assert!(near(wide.cost_us(20.0, &TUNING), 2_000.0));
     assert!(near(wide.cost_us(41.0, &TUNING), 12_000.0));
     // It is about the choice alone.
@@ -81,6 +87,39 @@ fn of_many_slots_some_are_left_out() {
         let few = Sight { slots, ..wide };
         assert!(near(few.cost_us(slots - 1.0, &TUNING), 2_000.0), "{slots}");
     }
+}
+
+#[test]
+fn where_reports_are_stale_own_requests_tell_of_others() {
+    // Of nine requests this proxy has one on average, and others eight.
+    let fresh = Sight { others: 8.0, own_part: 0.125, ..SURE };
+    let stale = Sight { spread: 3.0, ..fresh };
+    for own in [0.0, 1.0, 8.0] {
+        assert!(near(fresh.others_beside(own), 8.0), "{own}");
+    }
+    assert!(near(stale.others_beside(1.0), 8.0), "as many as usual");
+    assert!(near(stale.others_beside(0.0), 2.0));
+    assert!(near(stale.others_beside(4.0), 26.0));
+    // The more is uncertain, the more they tell.
+    let (unsure, known) = (Sight { spread: 1.0, ..stale }, Sight { spread: 1e-3, ..stale });
+    assert!(unsure.others_beside(4.0) < stale.others_beside(4.0));
+    assert!(known.others_beside(4.0) < unsure.others_beside(4.0));
+    // A proxy that is alone has no others, however much it has.
+    let alone = Sight { others: 0.0, own_part: 1e3, ..stale };
+    assert!(near(alone.others_beside(100.0), 0.0));
+
+    let view = heard(&load(8.0), 0.0);
+    let spread = [0, 15_000, 30_000, 300_000].map(|us| later(&view, us).spread);
+    assert_eq!(spread, [0.0, 1.5, 3.0, 3.0], "after 0, 1.5, 3 and 30 times of service");
+    assert!(near(View::default().sight(NOW, &USUAL, &TUNING).spread, 3.0));
+}
+
+#[test]
+fn how_long_a_request_takes_is_not_known_where_the_time_of_service_is_not() {
+    let unknown = Sight { service_us: 0.0, ..SURE };
+    assert!(near(unknown.expected_us(100.0), 0.0));
+    // Counts decide then.
+    assert!(unknown.cost_us(9.0, &TUNING) > unknown.cost_us(6.0, &TUNING));
 }
 
 #[test]
@@ -252,7 +291,7 @@ proptest! {
                     let sight = view.sight(*now_us, usual, &TUNING);
                     let cost = sight.cost_us(*own, &TUNING);
                     prop_assert!(cost.is_finite() && cost > 0.0, "{cost}");
-                    prop_assert!(sight.expected_us(*own) >= sight.service_us.max(1.0));
+                    prop_assert!(sight.expected_us(*own) >= sight.service_us);
                     prop_assert!(sight.others >= 0.0 && sight.slots >= 1.0);
                     prop_assert!(view.doubt(*now_us, usual) >= 0.0);
                     // One more never costs less.

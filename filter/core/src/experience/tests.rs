@@ -12,6 +12,7 @@ const USUAL: Usual = Usual {
     faults: 0.0,
     count: 1.0,
     timed: 1.0,
+    own_part: 0.0,
 };
 
 /// One whose requests took so many times as long as expected, often enough to be sure.

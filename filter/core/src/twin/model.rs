@@ -25,6 +25,13 @@ const HEARTENED: f32 = 1.5;
 /// A latency beyond so many times the expected one counts as so many times: a stream of hours, or a
 /// stall, says nothing of the next request.
 const OUTLIER: f32 = 8.0;
+/// A request that took so long, or so many times of service if that is longer, counts half for the scale
+/// of late: it tells of when it came. Else a server that gets no more requests would look slower and
+/// slower, for the long ones end last.
+const LONG_AGO_US: f32 = 500_000.0;
+const LONG_AGO_SERVICES: f32 = 10.0;
+/// Another number of slots is hardly less likely beyond e to the root of so much times what was known.
+const FAR: f32 = 9.0;
 /// For so long after its first answer a server's latencies say nothing yet, and for so many times of
 /// service, but no longer than the last: who has ended by then are the short ones.
 const EARLY_MS: f32 = 1_000.0;
@@ -106,9 +113,11 @@ impl Model {
         let others = within(others, 0.0, MOST_SLOTS - 1.0);
         let mut took_us = within(took_us, 1.0, LONGEST_SERVICE_US);
         if let Some(fit) = self.fit {
+            let past = took_us / LONG_AGO_US.max(LONG_AGO_SERVICES * fit.service_us);
+            let new = 1.0 / (1.0 + past * past);
             took_us = took_us.min(OUTLIER * fit.service_us * fit.stretch(others));
             let (weight, service) = self.recent;
-            self.recent = (weight + 1.0, service + took_us / fit.stretch(others));
+            self.recent = (weight + new, service + new * took_us / fit.stretch(others));
         }
         if let Some(class) = self.classes.get_mut(class_of(others)) {
             class.weight += 1.0;
@@ -241,7 +250,7 @@ impl Model {
         // who never is shows neither: what was known before stays, unless it explains less.
         let penalty = |slots: f32| {
             let far = (slots / before).ln();
-            inertia * far * far + self.error(slots)
+            inertia * far * far / (1.0 + far * far / FAR) + self.error(slots)
         };
         candidates().min_by(|a, b| penalty(*a).total_cmp(&penalty(*b)))
     }
@@ -275,21 +284,16 @@ impl Model {
         (weights > 0.0).then(|| service / weights)
     }
 
-    /// The squared error that remains for so many slots, relative to what is expected: longer
-    /// latencies scatter more. Half of it is as wrong as twice, or what was learned in an overload would
-    /// outweigh every latency after.
+    /// How much less likely the latencies are with so many slots than if each class had a mean of its
+    /// own: twice the difference of the logarithms, were all latencies exponential. Of a class whose
+    /// ratio to what is expected is `r` that is `2 * weight * (r - 1 - ln(r))`, here with Padé's
+    /// approximation of the logarithm. The mean of a few that happened to be short says little.
     fn error(&self, slots: f32) -> f32 {
-        /// One class alone does not decide.
-        const MOST: f32 = 3.0;
         let Some(service) = self.scale(slots) else { return 0.0 };
         let error = |(weight, with_it, mean): (f32, f32, f32)| {
-            let expected = service * (with_it / slots).max(1.0);
-            let off = if mean < expected {
-                (expected / mean.max(1.0) - 1.0).min(MOST)
-            } else {
-                mean / expected - 1.0
-            };
-            weight * off * off
+            let ratio = mean / (service * (with_it / slots).max(1.0)).max(1.0);
+            let off = ratio - 1.0;
+            2.0 * weight * off * off * (ratio + 2.0) / (ratio * ratio + 4.0 * ratio + 1.0)
         };
         self.seen().map(error).sum()
     }

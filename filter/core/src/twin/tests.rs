@@ -110,7 +110,7 @@ fn service_time_and_slots_are_found_from_latencies() {
 
 #[test]
 fn for_a_second_and_for_three_times_of_service_nothing_is_told() {
-    for (took_ms, early_ticks) in [(10.0, 4), (500.0, 6), (3.6e6, 40)] {
+    for (took_ms, early_ticks) in [(10.0, 4), (490.0, 6), (3.6e6, 40)] {
         let mut twin = Twin::default();
         for tick in 1..=early_ticks {
             twin.ended(0.0, took_ms * 1_000.0);
@@ -166,6 +166,62 @@ fn what_was_learned_in_an_overload_does_not_outweigh_what_comes_after() {
     assert!(alone > 300.0, "nothing shows how long one alone takes: {alone} ms");
     let alone = quarters(8, 4, 40.0, 5);
     assert!(alone < 80.0, "{alone} ms after forty requests that took 40");
+}
+
+/// What a twin tells to which `all` were told, each so many times: others in flight, and a mean of
+/// exponential latencies in ms.
+fn told(twin: &mut Twin, all: &[(u16, f32, usize)], rng: &mut fastrand::Rng) -> (f32, f32) {
+    for (others, mean_ms, count) in all {
+        for _ in 0..*count {
+            twin.ended(f32::from(*others), -mean_ms * 1_000.0 * (1.0 - rng.f32()).ln());
+        }
+    }
+    twin.tick(250.0, &TwinTuning::default());
+    let fit = twin.model.learned().unwrap();
+    (fit.service_us / 1_000.0, fit.slots)
+}
+
+#[test]
+fn few_slots_that_were_learned_early_are_given_up_where_latencies_stay_the_same() {
+    let rng = &mut fastrand::Rng::with_seed(1);
+    // By these, a request that finds 52 others takes 106 ms: about what they do take.
+    let early = [3_000.0, 1.5, 1.0, 10_000.0];
+    let model = Model::of(&mut core::iter::empty(), (0.0, 0.0), &early);
+    let mut twin = Twin { model, ..Twin::default() };
+    let mut later = (0.0, 0.0);
+    for _ in 0..60 {
+        later = told(&mut twin, &[(44, 120.0, 40), (52, 120.0, 50), (60, 120.0, 20)], rng);
+    }
+    assert!(near(later.0, 120.0, 0.15) && later.1 > 40.0, "{later:?}");
+}
+
+#[test]
+fn a_few_short_latencies_do_not_outweigh_thousands() {
+    let rng = &mut fastrand::Rng::with_seed(1);
+    let mut twin = Twin::default();
+    for _ in 0..60 {
+        told(&mut twin, &[(40, 120.0, 40), (60, 120.0, 60), (80, 120.0, 40)], rng);
+    }
+    // As in the first moments of a server, when only the short ones have ended.
+    let all: Vec<_> = (10..20).map(|others| (others, 12.0, 2)).collect();
+    let (service, slots) = told(&mut twin, &all, rng);
+    assert!(near(service, 120.0, 0.2) && slots > 60.0, "{service} ms, {slots}");
+}
+
+#[test]
+fn long_requests_that_end_last_do_not_make_a_server_slow() {
+    let rng = &mut fastrand::Rng::with_seed(1);
+    let mut twin = Twin::default();
+    for _ in 0..40 {
+        told(&mut twin, &[(4, 40.0, 25)], rng);
+    }
+    // No more come. Of those that are there, a few take their seconds, one after the other.
+    for seconds in 1..10_u8 {
+        twin.ended(f32::from(10 - seconds), 1e6 * f32::from(seconds));
+        (0..4).for_each(|_| twin.tick(250.0, &TwinTuning::default()));
+        let (service, _) = told(&mut twin, &[], rng);
+        assert!(service < 60.0, "{service} ms after {seconds} s");
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ impl LeastloadConfig {
                 "good_enough" => tuning.good_enough = *value,
                 "caution" => tuning.caution = *value,
                 "stamp_every" => tuning.stamp_every = *value,
+                "spread" => tuning.spread = *value,
                 _ => return Err(format!("tuning.{name}: there is no such parameter")),
             }
         }
