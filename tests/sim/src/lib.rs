@@ -4,6 +4,7 @@
 pub mod against;
 pub mod batch;
 mod engine;
+pub mod fleets;
 pub mod measure;
 pub mod policy;
 mod random;

@@ -77,6 +77,8 @@ pub struct Row<'a> {
     pub p99: Option<Spread>,
     /// Likewise.
     pub p999: Option<Spread>,
+    /// Likewise.
+    pub mean: Option<Spread>,
     /// Requests that were not answered though they were wanted, in percent.
     pub errors: Spread,
     /// Mean number in flight at a server.
@@ -196,7 +198,7 @@ fn row<'a>(entry: &'a Entry, lines: &[Line]) -> Row<'a> {
     };
     let none = Spread { median: 0.0, min: 0.0, max: 0.0 };
     let number = |figure: &dyn Fn(&Figures) -> f64| all(figure).unwrap_or(none);
-    let percentile = |of: &dyn Fn(&Latency) -> f64| {
+    let of_latency = |of: &dyn Fn(&Latency) -> f64| {
         all(&|figures| {
             let latency = latency(figures);
             if latency.max > 0.0 { of(latency) } else { f64::NAN }
@@ -205,9 +207,10 @@ fn row<'a>(entry: &'a Entry, lines: &[Line]) -> Row<'a> {
     Row {
         entry,
         role: role(entry),
-        p50: percentile(&|latency| latency.p50),
-        p99: percentile(&|latency| latency.p99),
-        p999: percentile(&|latency| latency.p999),
+        p50: of_latency(&|latency| latency.p50),
+        p99: of_latency(&|latency| latency.p99),
+        p999: of_latency(&|latency| latency.p999),
+        mean: of_latency(&|latency| latency.mean),
         errors: number(&errors),
         in_flight: number(&|figures| figures.in_flight.mean),
         max_over_mean: number(&|figures| figures.in_flight.max_over_mean),
