@@ -3,7 +3,7 @@
 CARGO := scripts/cargo.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help build image push demo test test-core test-wasm test-e2e test-mesh test-mesh-all mesh-shell mutants fuzz bench fleet sim sim-report cost lint fmt clean
+.PHONY: help build image push demo test test-core test-wasm test-e2e test-mesh test-mesh-all mesh-shell mutants fuzz bench fleet sim sim-fleets sim-report cost lint fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,10 @@ fleet: ## 20 real Envoys before 20 real servers, and the simulator beside them; 
 sim: ## Simulate SCENARIO=file, a JSON line for each policy; SEED=1, POLICY=label, TRACE=folder
 	@scripts/setup.sh build >&2
 	@scripts/sim.sh run '$(SCENARIO)' --seed $(or $(SEED),1) $(if $(POLICY),--policy '$(POLICY)') $(if $(TRACE),--trace '$(TRACE)')
+
+sim-fleets: ## Simulate fleets drawn at random, the worst for leastload first; FLEETS='--count 300 --seed 7'
+	@scripts/setup.sh build >&2
+	@scripts/sim.sh fleets $(FLEETS)
 
 sim-report: ## Simulate every scenario: dist/sim/report.html, where leastload stands in each
 	@scripts/setup.sh sim-report

@@ -2,6 +2,7 @@
 # Builds the simulator and runs it.
 #
 # usage: sim.sh run FILE [OPTION...]: a JSON line for each policy and situation of a scenario
+#        sim.sh fleets [OPTION...]: fleets drawn at random, a table of those where leastload does worst
 #        sim.sh report [OPTION...]: every scenario with several seeds, as dist/sim/report.html
 #        sim.sh against FILE: what make fleet measured, simulated
 set -euo pipefail
@@ -12,8 +13,8 @@ task=${1:-}
 case $task in
   run)
     [ -n "${2:-}" ] || die "which scenario? make sim SCENARIO=tests/sim/scenarios/NAME.json [SEED=1] [POLICY=label] [TRACE=folder]" ;;
-  report | against) ;;
-  *) die "sim.sh takes run, report or against, not '$task'." ;;
+  fleets | report | against) ;;
+  *) die "sim.sh takes run, fleets, report or against, not '$task'." ;;
 esac
 shift
 ensure_cargo

@@ -1,14 +1,16 @@
-//! `make sim` and `make sim-report`.
+//! `make sim`, `make sim-fleets` and `make sim-report`.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use leastload_sim::against::{Measured, table};
 use leastload_sim::batch::{Task, run_all, tasks};
+use leastload_sim::fleets::{Fleets, fleet, markdown};
 use leastload_sim::report::Report;
 use leastload_sim::report::check::{Error, WIDTHS, look};
 use leastload_sim::scenario::{self, Document, Scenario};
@@ -35,6 +37,18 @@ enum Command {
         /// Folder for time series of what servers have in flight: a file for each run.
         #[arg(long, value_name = "FOLDER")]
         trace: Option<PathBuf>,
+    },
+    /// Simulates fleets drawn at random, and prints those where leastload does worst.
+    Fleets {
+        /// How many.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        count: u32,
+        /// Number of the first; a fleet's number is its seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Simulates nothing and writes the only fleet as a scenario file.
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
     },
     /// Simulates what `make fleet` measured, and prints both side by side.
     Against {
@@ -66,6 +80,9 @@ fn main() -> ExitCode {
         Command::Run { scenario, seed, policy, trace } => {
             one(&scenario, seed, policy.as_deref(), trace.as_deref())
         }
+        Command::Fleets { count: 1, seed, write: Some(path) } => write_fleet(seed, &path),
+        Command::Fleets { write: Some(_), .. } => Err("--write takes one fleet: --count 1".into()),
+        Command::Fleets { count, seed, write: None } => fleets(seed, count),
         Command::Against { fleet } => against(&fleet),
         Command::Report { scenarios, seeds, out, max_seconds } => {
             report(&scenarios, &seeds, &out, max_seconds)
@@ -121,6 +138,29 @@ fn traced(task: &Task<'_>, index: usize, folder: &Path) -> Result<(), String> {
     let line = task.run_traced(&mut file);
     file.flush().map_err(failed)?;
     say(&serde_json::to_string(&line).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+/// Where leastload does worst, of many fleets.
+fn fleets(seed: u64, count: u32) -> Result<(), String> {
+    let begin = Instant::now();
+    let fleets = Fleets::draw(seed, count).map_err(|faults| faults.to_string())?;
+    let (total, ended) = (fleets.runs(), AtomicUsize::new(0));
+    let outcomes = fleets.run(|_| {
+        let ended = ended.fetch_add(1, Ordering::Relaxed) + 1;
+        // Twenty times.
+        if ended * 20 / total > (ended - 1) * 20 / total {
+            eprintln!("{:6.1} s  {ended} of {total} runs", begin.elapsed().as_secs_f64());
+        }
+    });
+    say(markdown(&outcomes).trim_end());
+    Ok(())
+}
+
+fn write_fleet(number: u64, path: &Path) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(&fleet(number)).map_err(|error| error.to_string())?;
+    fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
+    eprintln!("{} is fleet {number}; with SEED={number} it gives the same figures", path.display());
     Ok(())
 }
 
