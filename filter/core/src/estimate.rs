@@ -249,9 +249,9 @@ pub struct Sight {
 
 impl Sight {
     /// Requests of others in flight where this proxy has so many. Where reports are stale, its own tell
-    /// more: who has more of them there than elsewhere does so because they do not end, and then those
-    /// of others do not either. This is what is to be expected of a number whose distribution is Gamma,
-    /// of which `own_part` is seen, with an error that is Poisson's.
+    /// more: whoever has more of them there than elsewhere has so because they do not end, and then
+    /// those of others do not either. It is the mean of a Gamma distribution, after a number was seen
+    /// whose distribution is Poisson's and whose mean is `own_part` of it.
     fn others_beside(&self, own: f32) -> f32 {
         self.others * (1.0 + self.spread * own) / (1.0 + self.spread * self.own_part * self.others)
     }

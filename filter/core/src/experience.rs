@@ -141,8 +141,9 @@ impl Experience {
     }
 
     /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
-    /// takes `expected_us`; 0 where that is 0, and where it is time to try again, after twice that long without a request,
-    /// and twice as long as the last time: what does not come back may be a stream alone.
+    /// takes `expected_us`; 0 where that is 0, and where it is time to try again, after twice that long
+    /// without a request, and twice as long as the last time: what does not come back may be a stream
+    /// alone.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn stalled_us(&self, now_us: u64, expected_us: f32) -> f32 {
         let Some(waits_us) = self.waits_us.filter(|_| expected_us > 0.0) else { return 0.0 };

@@ -30,7 +30,7 @@ const OUTLIER: f32 = 8.0;
 /// slower, for the long ones end last.
 const LONG_AGO_US: f32 = 500_000.0;
 const LONG_AGO_SERVICES: f32 = 10.0;
-/// Another number of slots is hardly less likely beyond e to the root of so much times what was known.
+/// Beyond e^3 times as many slots as were known, or as few, inertia hardly grows: the square of that 3.
 const FAR: f32 = 9.0;
 /// For so long after its first answer a server's latencies say nothing yet, and for so many times of
 /// service, but no longer than the last: who has ended by then are the short ones.
