@@ -253,7 +253,11 @@ impl Sight {
     /// those of others do not either. It is the mean of a Gamma distribution, after a number was seen
     /// whose distribution is Poisson's and whose mean is `own_part` of it.
     fn others_beside(&self, own: f32) -> f32 {
-        self.others * (1.0 + self.spread * own) / (1.0 + self.spread * self.own_part * self.others)
+        /// Others need not use all endpoints alike: where this proxy has none, at least so large a part
+        /// of what was reported is there still.
+        const LEAST: f32 = 0.25;
+        let by = (1.0 + self.spread * own) / (1.0 + self.spread * self.own_part * self.others);
+        self.others * by.max(LEAST)
     }
 
     /// How long a request takes, in microseconds, that finds so many of this proxy in flight; 0: not

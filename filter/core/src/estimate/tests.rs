@@ -100,6 +100,9 @@ fn where_reports_are_stale_own_requests_tell_of_others() {
     assert!(near(stale.others_beside(1.0), 8.0), "as many as usual");
     assert!(near(stale.others_beside(0.0), 2.0));
     assert!(near(stale.others_beside(4.0), 26.0));
+    // Others may use this endpoint alone.
+    let skewed = Sight { others: 20.0, own_part: 1.0, ..stale };
+    assert!(near(skewed.others_beside(0.0), 5.0));
     // The more is uncertain, the more they tell.
     let (unsure, known) = (Sight { spread: 1.0, ..stale }, Sight { spread: 1e-3, ..stale });
     assert!(unsure.others_beside(4.0) < stale.others_beside(4.0));
