@@ -62,13 +62,13 @@ pub struct Usual {
     pub others: f32,
     /// The shortest time of service of any.
     pub fastest_us: f32,
-    /// How much longer requests take than reports let expect.
+    /// How much longer requests take than reports let expect, and of how many endpoints that is known.
     pub ratio: f32,
+    /// See `ratio`.
+    pub judged: f32,
     /// Share of requests that servers fail.
     pub faults: f32,
-    /// How many endpoints these are, and how many of them say what their time of service is.
-    pub count: f32,
-    /// See `count`.
+    /// How many endpoints say what their time of service is.
     pub timed: f32,
     /// What this proxy has in flight by what others have.
     pub own_part: f32,
@@ -158,6 +158,11 @@ impl View {
             self.wanted_us = now_us.saturating_add((self.service_us * tuning.stamp_every) as u64);
         }
         wants
+    }
+
+    /// It says how long a request takes there.
+    pub fn tells_service(&self, now_us: u64) -> bool {
+        self.service_us > 0.0 && self.is_known(now_us)
     }
 
     /// It drains, or does not serve.

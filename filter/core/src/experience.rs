@@ -84,10 +84,12 @@ impl Experience {
         self.unreported = SILENT_AFTER;
     }
 
-    /// What was held against it fades, four times a second: whoever is avoided shows no better.
-    pub fn fade(&mut self) {
+    /// What was held against it fades, four times a second: whoever is avoided shows no better, and
+    /// counts as one of the others.
+    pub fn fade(&mut self, usual: &Usual) {
         const KEPT: f32 = 0.98;
-        self.ratio = 1.0 + KEPT * (self.ratio - 1.0);
+        let of_all = if usual.judged > 0.0 { usual.ratio } else { 1.0 };
+        self.ratio = of_all + KEPT * (self.ratio - of_all);
         self.faults *= KEPT;
     }
 
@@ -96,11 +98,14 @@ impl Experience {
         self.counted = None;
     }
 
-    /// Adds what was seen to what is usual, as one of `count` endpoints.
-    pub fn add_to(&mut self, usual: &mut Usual, count: f32) {
-        self.counted = Some(self.ratio);
-        usual.count = count;
-        usual.ratio += (self.ratio - usual.ratio) / count;
+    /// Adds what was seen to what is usual, as one of `count` endpoints; `judged`: it says how long
+    /// requests take there, and can be held to it.
+    pub fn add_to(&mut self, usual: &mut Usual, count: f32, judged: bool) {
+        self.counted = judged.then_some(self.ratio);
+        if judged {
+            usual.judged += 1.0;
+            usual.ratio += (self.ratio - usual.ratio) / usual.judged;
+        }
         usual.faults += (self.faults - usual.faults) / count;
     }
 
@@ -108,12 +113,12 @@ impl Experience {
     /// with the others: of two servers, one alone cannot make its own delays usual.
     pub fn mistrust(&self, usual: &Usual) -> f32 {
         let others = match self.counted {
-            Some(own) if usual.count > 1.0 => {
-                (usual.ratio * usual.count - own) / (usual.count - 1.0)
+            Some(own) if usual.judged > 1.0 => {
+                (usual.ratio * usual.judged - own) / (usual.judged - 1.0)
             }
+            None if usual.judged > 0.0 => usual.ratio,
             // Nobody else is known.
-            Some(_) => self.ratio,
-            None => usual.ratio,
+            _ => self.ratio,
         };
         let ratio = self.ratio / others.max(1.0 / MOST);
         if ratio > BELIEVED { ratio.min(MOST) } else { 1.0 }

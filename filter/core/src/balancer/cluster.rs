@@ -167,7 +167,8 @@ impl Cluster {
             if endpoint.view.is_known(now_us) {
                 count += 1.0;
                 endpoint.view.add_to(&mut usual, count, endpoint.is_newcomer(now_us));
-                endpoint.experience.add_to(&mut usual, count);
+                let judged = endpoint.view.tells_service(now_us);
+                endpoint.experience.add_to(&mut usual, count, judged);
             } else {
                 endpoint.experience.leave_out();
             }
@@ -177,10 +178,11 @@ impl Cluster {
 
     /// What is held against endpoints fades.
     pub(super) fn fade(&mut self) {
+        let usual = self.reports.usual();
         for seat in &self.eligible {
             if let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) {
                 endpoint.view.fade();
-                endpoint.experience.fade();
+                endpoint.experience.fade(usual);
             }
         }
     }

@@ -46,8 +46,10 @@ impl Balancer {
                 endpoint.experience.returned();
             }
             cluster.reports.counted(load.in_flight, requests(own));
-            if cluster.reports.heard(slot) {
-                // The first: what is usual must not wait for the next tick.
+            let first = cluster.reports.heard(slot);
+            if first || load.service_us.is_some() && cluster.reports.usual().timed == 0.0 {
+                // What is usual must not wait for the next tick: who does not tell its time of service
+                // yet would look as if it took none.
                 cluster.survey(now_us);
             }
         }
@@ -241,11 +243,12 @@ impl Balancer {
         }
     }
 
-    /// How long a request should take in `slot`, in microseconds; 0 where nothing tells.
+    /// How long a request should take in `slot`, in microseconds; 0 where it does not tell: the service
+    /// of others is no promise of its own.
     fn expected_us(&mut self, proxy: &dyn Proxy, id: ClusterId, slot: u32) -> f32 {
         let Some(cluster) = self.clusters.get(id.index()) else { return 0.0 };
         let Some(endpoint) = cluster.endpoint(slot) else { return 0.0 };
-        if !endpoint.view.is_known(self.now_us) {
+        if !endpoint.view.tells_service(self.now_us) {
             return 0.0;
         }
         let own = self.ledger.outstanding(proxy, cluster.book, slot);

@@ -24,7 +24,7 @@ const USUAL: Usual = Usual {
     fastest_us: 5_000.0,
     ratio: 1.0,
     faults: 0.0,
-    count: 1.0,
+    judged: 1.0,
     timed: 1.0,
     own_part: 0.5,
 };

@@ -10,7 +10,7 @@ const USUAL: Usual = Usual {
     fastest_us: 10_000.0,
     ratio: 1.0,
     faults: 0.0,
-    count: 1.0,
+    judged: 1.0,
     timed: 1.0,
     own_part: 0.0,
 };
@@ -45,7 +45,7 @@ fn one_of_two_does_not_make_its_own_delays_usual() {
         all[0] = slower(8.0);
         let mut usual = Usual::default();
         for (count, seen) in (1_u8..).zip(&mut all) {
-            seen.add_to(&mut usual, f32::from(count));
+            seen.add_to(&mut usual, f32::from(count), true);
         }
         if known {
             assert!(near(all[0].mistrust(&usual), 8.0), "of {servers}");
@@ -56,10 +56,17 @@ fn one_of_two_does_not_make_its_own_delays_usual() {
             assert!(near(all[0].mistrust(&Usual { ratio: 4.0, ..usual }), 1.0));
         }
     }
-    // Of whom nothing else is known, there is nobody to compare it with.
-    let (mut alone, mut usual) = (slower(8.0), Usual::default());
-    alone.add_to(&mut usual, 1.0);
-    assert!(near(alone.mistrust(&usual), 1.0));
+    // Who is alone cannot be compared with anybody; nor who stands beside those that say nothing of how
+    // long they take.
+    for others in [0_u8, 1, 20] {
+        let (mut alone, mut usual) = (slower(8.0), Usual::default());
+        assert!(near(alone.mistrust(&usual), 1.0));
+        alone.add_to(&mut usual, 1.0, true);
+        for other in 0..others {
+            Experience::default().add_to(&mut usual, f32::from(other) + 2.0, false);
+        }
+        assert!(near(alone.mistrust(&usual), 1.0), "beside {others}");
+    }
 }
 
 #[test]
@@ -82,10 +89,10 @@ fn what_is_held_against_a_server_fades() {
     let mut seen = slower(16.0);
     (0..400).for_each(|_| seen.failed(true));
     let (mistrust, cost) = (seen.mistrust(&USUAL), seen.fault_cost(&USUAL));
-    (0..40).for_each(|_| seen.fade());
+    (0..40).for_each(|_| seen.fade(&USUAL));
     assert!(seen.mistrust(&USUAL) < 0.6 * mistrust && seen.fault_cost(&USUAL) < 0.6 * cost);
     // All of it within half a minute or so.
-    (0..120).for_each(|_| seen.fade());
+    (0..120).for_each(|_| seen.fade(&USUAL));
     assert!(near(seen.mistrust(&USUAL), 1.0));
     assert_eq!(seen.fault_cost(&USUAL).to_bits(), 0);
     // By what is seen, sooner.
@@ -161,8 +168,8 @@ proptest! {
                 1 => seen.took(a, 0.0),
                 2 => seen.failed(true),
                 3 => seen.failed(false),
-                4 => seen.fade(),
-                _ => seen.add_to(&mut usual, f32::from(count)),
+                4 => seen.fade(&usual),
+                _ => seen.add_to(&mut usual, f32::from(count), a < b),
             }
             let mistrust = seen.mistrust(&usual);
             prop_assert!((1.0..=MOST).contains(&mistrust), "{mistrust}");

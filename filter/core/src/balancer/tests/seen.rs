@@ -8,13 +8,14 @@ use crate::test;
 impl Rig {
     /// A request to a server, from its start; whatever the choice would be.
     fn send(&mut self, vm: usize, n: usize) -> Call {
-        loop {
+        for _ in 0..10_000 {
             let call = self.start(vm);
             if self.pick(vm, &call) == host(n) {
                 return call;
             }
             self.end(vm, call, Ending::Undecided);
         }
+        panic!("no request goes to {n}");
     }
 }
 
@@ -125,6 +126,45 @@ fn a_server_whose_requests_take_longer_than_it_says_is_believed_less() {
         });
         assert!(ticks.is_some_and(|ticks| ticks > 4), "{ticks:?}");
     }
+}
+
+/// For a second after its first answer a server says how many requests it has, not how long they take.
+#[test]
+fn a_busy_server_that_tells_no_time_of_service_loses_to_one_that_does() {
+    let young = Load { service_us: None, slots: None, ..busy(2.0) };
+    for order in [[0, 1], [1, 0]] {
+        let mut rig = Rig::new(1, &unasked(2));
+        let loads = [young, IDLE];
+        rig.pass(1);
+        order.into_iter().for_each(|n| rig.hear(0, n, &loads[n]));
+        assert_eq!(rig.picks(0, 30), [0, 30], "before what is usual was found anew");
+        for _ in 0..60 {
+            // Its requests take much longer than it says, as all do where networks and proxies are
+            // slow: those of the other would too, of which nothing is promised.
+            let call = rig.send(0, 1);
+            rig.pass(300);
+            rig.end(0, call, Ending::Answered);
+            order.into_iter().for_each(|n| rig.hear(0, n, &loads[n]));
+        }
+        rig.hear_all(&loads);
+        assert_eq!(rig.picks(0, 30), [0, 30]);
+    }
+}
+
+#[test]
+fn nothing_is_expected_of_a_server_that_tells_no_time_of_service() {
+    let mut rig = Rig::new(1, &unasked(2));
+    let young = Load { service_us: None, slots: None, ..IDLE };
+    rig.hear_all(&[young, busy(1.0)]);
+    for _ in 0..40 {
+        let call = rig.send(0, 0);
+        rig.pass(200);
+        rig.end(0, call, Ending::Answered);
+        rig.hear(0, 0, &young);
+        rig.hear(0, 1, &busy(1.0));
+    }
+    rig.hear_all(&[IDLE, busy(1.0)]);
+    assert_eq!(rig.picks(0, 30), [30]);
 }
 
 /// A server that fails at once and says that it is idle: whether the others are preferred.
