@@ -174,7 +174,9 @@ impl Model {
 
     /// Adds what another one recorded.
     pub(super) fn absorb(&mut self, news: &Self) {
+        let mut requests = 0.0;
         for (class, new) in self.classes.iter_mut().zip(&news.classes) {
+            requests += new.weight;
             class.weight += new.weight;
             class.with_it += new.with_it;
             class.took_us += new.took_us;
@@ -182,9 +184,7 @@ impl Model {
         self.recent.0 += news.recent.0;
         self.recent.1 += news.recent.1;
         self.fit = self.fit.or(news.fit);
-        if news.recent.0 > 0.0 {
-            self.hope = (self.hope * HEARTENED.powf(news.recent.0.min(8.0))).min(1.0);
-        }
+        self.hope = (self.hope * HEARTENED.powf(requests.min(8.0))).min(1.0);
     }
 
     /// The conclusions alone.

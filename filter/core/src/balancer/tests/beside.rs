@@ -110,6 +110,23 @@ fn what_one_worker_learns_all_know_at_their_next_tick() {
 }
 
 #[test]
+fn each_request_takes_back_hope_however_long_it_took() {
+    for took_us in [20_000, 5_000_000] {
+        let mut rig = Rig::new(2, "{}");
+        rig.ticks(2);
+        rig.serve(1, 100, 20_000);
+        // Then nobody comes, so it is taken for better and better.
+        rig.ticks(64);
+        let told = rig.service_us(0).unwrap();
+        assert!(told < 0.3 * 20_000.0, "{told}");
+        rig.serve(1, 4, took_us);
+        rig.ticks(2);
+        let told = rig.service_us(0).unwrap();
+        assert!(told > 0.9 * 20_000.0, "{told}");
+    }
+}
+
+#[test]
 fn how_many_workers_share_the_requests_changes_nothing() {
     let learned = |workers: usize| {
         let mut rig = Rig::new(workers as u64, "{}");
