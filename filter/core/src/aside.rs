@@ -40,6 +40,13 @@ impl Aside {
         self.trial = false;
     }
 
+    /// Envoy takes it for well again: it is tried at once, and set aside for little longer than at first
+    /// if that fails.
+    pub fn reconsider(&mut self) {
+        self.level = self.level.min(1);
+        self.until_ms = 0;
+    }
+
     /// A request failed there. Requests that were under way when it was set aside fail together
     /// and count once.
     pub fn failed(&mut self, now_ms: u64) {
@@ -79,6 +86,21 @@ mod tests {
         assert!(aside.allows(3_000));
         aside.picked();
         assert!(aside.allows(3_000), "no trial needed any more");
+    }
+
+    #[test]
+    fn one_that_is_well_again_is_tried_at_once_by_one_request() {
+        let mut aside = Aside::default();
+        aside.reconsider();
+        assert!(aside.allows(0));
+        (0..5).for_each(|n| aside.failed(n * 100_000));
+        aside.reconsider();
+        assert!(aside.allows(400_001));
+        aside.picked();
+        assert!(!aside.allows(400_001));
+        aside.failed(400_001);
+        assert!(!aside.allows(402_000));
+        assert!(aside.allows(402_001));
     }
 
     #[test]

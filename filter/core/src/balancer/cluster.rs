@@ -49,6 +49,11 @@ impl Endpoint {
         self.since_us > 0 && now_us.saturating_sub(self.since_us) < NEWCOMER_US
     }
 
+    /// It had left the cluster, and is there again.
+    fn came_back(&self, standing: Standing) -> bool {
+        self.standing == Standing::Gone && standing != Standing::Gone
+    }
+
     /// What is thought of it now.
     pub(super) fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
         let mut sight = self.view.sight(now_us, usual, tuning);
@@ -107,7 +112,8 @@ impl Cluster {
         }
     }
 
-    /// Takes over a published roster. What is known of an endpoint stays with it.
+    /// Takes over a published roster. What is known of an endpoint stays with it, until it goes: whoever
+    /// comes back to its address is another.
     pub(super) fn load(&mut self, roster: Roster, now_us: u64) {
         // Nobody is a newcomer in a cluster that is one.
         let now_us = if self.version == 0 { 0 } else { now_us };
@@ -131,7 +137,10 @@ impl Cluster {
                 }
             }
             match self.endpoints.get_mut(slot as usize) {
-                Some(known) if known.name == entry.endpoint => {
+                Some(known) if known.name == entry.endpoint && !known.came_back(standing) => {
+                    if known.standing == Standing::Known && standing == Standing::Eligible {
+                        known.aside.reconsider();
+                    }
                     known.weight = entry.weight.max(1);
                     known.standing = standing;
                 }

@@ -162,6 +162,52 @@ fn what_is_known_of_an_endpoint_stays_with_it_and_goes_with_it() {
     assert_eq!(rig.call(0, "x"), (Verdict::Steer, "z:1".to_owned()), "another has its slot");
 }
 
+/// Two endpoints, of which the first fails until it is set aside for long.
+fn one_fails(rig: &mut Rig) {
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY"), ("10.0.0.2:80", 0, "HEALTHY")]));
+    rig.call(0, "x");
+    rig.ticks(8);
+    for _ in 0..400 {
+        let call = rig.start(0);
+        let fails = rig.pick(0, &call) == "10.0.0.1:80";
+        rig.end(0, call, if fails { Ending::Failed } else { Ending::Answered });
+        rig.ticks(1);
+    }
+}
+
+/// How many of ten requests at a time the first gets.
+fn first_gets(rig: &mut Rig) -> usize {
+    let calls: Vec<Call> = (0..10).map(|_| rig.start(0)).collect();
+    let first = calls.iter().filter(|call| rig.pick(0, call) == "10.0.0.1:80").count();
+    calls.into_iter().for_each(|call| rig.end(0, call, Ending::Undecided));
+    first
+}
+
+#[test]
+fn one_that_failed_is_tried_as_soon_as_envoy_takes_it_for_well_again() {
+    for (meanwhile, gets) in [("UNHEALTHY", 1), ("HEALTHY", 0)] {
+        let mut rig = Rig::new(1, "{}");
+        one_fails(&mut rig);
+        for first in [meanwhile, "HEALTHY"] {
+            rig.admin = Some(admin(&[("10.0.0.1:80", 0, first), ("10.0.0.2:80", 0, "HEALTHY")]));
+            rig.ticks(8);
+        }
+        assert_eq!(first_gets(&mut rig), gets, "{meanwhile}");
+    }
+}
+
+#[test]
+fn whoever_comes_to_the_address_of_one_that_left_is_another() {
+    let mut rig = Rig::new(1, "{}");
+    one_fails(&mut rig);
+    rig.admin = Some(admin(&[("10.0.0.2:80", 0, "HEALTHY")]));
+    rig.ticks(8);
+    assert_eq!(first_gets(&mut rig), 0);
+    rig.admin = Some(admin(&[("10.0.0.1:80", 0, "HEALTHY"), ("10.0.0.2:80", 0, "HEALTHY")]));
+    rig.ticks(8);
+    assert_eq!(first_gets(&mut rig), 5);
+}
+
 #[test]
 fn a_list_that_the_configuration_gives_later_holds_within_seconds() {
     let mut rig = Rig::new(1, r#"{"discovery":{"admin_cluster":""}}"#);
