@@ -12,11 +12,11 @@ const HEADER: &str = "x-leastload-host";
 const ADMIN: &str = "prometheus_stats";
 const METHOD: &str = "/shop.Cart/Get";
 /// By which a client asks for a stamp, the trailer in which it comes, and one: three in flight, four
-/// slots, and so short a time of service that each request asks for the next.
+/// slots, and a time of service of 4 us, so short that each request asks for the next.
 const ASK: (&str, &str) = ("x-leastload-ask", "stamp");
 const STAMP: (&str, &str) = (
     "endpoint-load-metrics-bin",
-    "Qg4KA3JpZhEAAAAAAAAIQEIOCgNzdmMRAAAAAAAAUD9CDgoDY2FwEQAAAAAAABBA",
+    "Qg4KA3JpZhEAAAAAAAAIQEIOCgNzdmMRAAAAAAAAcD9CDgoDY2FwEQAAAAAAABBA",
 );
 /// Messages of a stream.
 const MESSAGES: u32 = 100;
