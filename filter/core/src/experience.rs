@@ -88,9 +88,14 @@ impl Experience {
     /// counts as one of the others.
     pub fn fade(&mut self, usual: &Usual) {
         const KEPT: f32 = 0.98;
-        let of_all = if usual.judged > 0.0 { usual.ratio } else { 1.0 };
+        let of_all = ratio_of(usual);
         self.ratio = of_all + KEPT * (self.ratio - of_all);
         self.faults *= KEPT;
+    }
+
+    /// It begins to say how long requests take there, and is held to that. Before, to what others say.
+    pub fn promised(&mut self, usual: &Usual) {
+        self.ratio = ratio_of(usual);
     }
 
     /// It is not, or no more, part of what is usual.
@@ -159,6 +164,11 @@ impl Experience {
         }
         (now_us.saturating_sub(waits_us) as f32 - patience).max(0.0)
     }
+}
+
+/// How much longer than expected requests take.
+fn ratio_of(usual: &Usual) -> f32 {
+    if usual.judged > 0.0 { usual.ratio } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -35,11 +35,14 @@ impl Balancer {
     ) {
         let now_us = self.now_us;
         let Some(cluster) = self.clusters.get_mut(id.index()) else { return };
-        let book = cluster.book;
+        let (book, usual) = (cluster.book, *cluster.reports.usual());
         if let Some(endpoint) = cluster.endpoint_mut(slot) {
             // Of a slot that nobody has a gauge would stay for ever.
             let mut own = self.ledger.outstanding(proxy, book, slot);
             own -= carried;
+            if load.service_us.is_some() && !endpoint.view.tells_service(now_us) {
+                endpoint.experience.promised(&usual);
+            }
             endpoint.view.hear(load, requests(own), now_us);
             endpoint.experience.reported();
             if !carried.is_zero() {
@@ -47,7 +50,7 @@ impl Balancer {
             }
             cluster.reports.counted(load.in_flight, requests(own));
             let first = cluster.reports.heard(slot);
-            if first || load.service_us.is_some() && cluster.reports.usual().timed == 0.0 {
+            if first || load.service_us.is_some() && usual.timed == 0.0 {
                 // What is usual must not wait for the next tick: who does not tell its time of service
                 // yet would look as if it took none.
                 cluster.survey(now_us);
@@ -243,12 +246,11 @@ impl Balancer {
         }
     }
 
-    /// How long a request should take in `slot`, in microseconds; 0 where it does not tell: the service
-    /// of others is no promise of its own.
+    /// How long a request should take in `slot`, in microseconds; 0 where nothing tells.
     fn expected_us(&mut self, proxy: &dyn Proxy, id: ClusterId, slot: u32) -> f32 {
         let Some(cluster) = self.clusters.get(id.index()) else { return 0.0 };
         let Some(endpoint) = cluster.endpoint(slot) else { return 0.0 };
-        if !endpoint.view.tells_service(self.now_us) {
+        if !endpoint.view.is_known(self.now_us) {
             return 0.0;
         }
         let own = self.ledger.outstanding(proxy, cluster.book, slot);

@@ -9,7 +9,7 @@ use leastload_mesh::{
 };
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, calls};
 
 tests! {
     reports_reach_the_client_sidecar_through_mtls_and_no_other_client_sees_them,
@@ -22,13 +22,16 @@ async fn reports_reach_the_client_sidecar_through_mtls_and_no_other_client_sees_
     Install::of(lab, "overlays/twin").apply(lab, stage.namespace);
     let traffic = stage.traffic(1);
     stage.steered().await;
-    // A client asks only servers whose reports it has seen: an answer in time proves both.
+    // A client asks only servers whose reports it has seen, and only where others are at work there: an
+    // answer in time proves both.
+    let others = calls(&stage, &other);
     eventually("an answer came in time", async || {
         let counts = stage.client.counts().await;
         let answered = counts.sum("probes", &[("result", "answered")]);
         if answered > 0 { Ok(()) } else { Err(counts) }
     })
     .await;
+    others.stop_without_failure().await;
     let mut given = 0;
     for server in &stage.servers {
         given += server.counts().await.sum("probe_answers", &[("result", "given")]);
