@@ -136,7 +136,9 @@ fn a_busy_server_that_tells_no_time_of_service_loses_to_one_that_does() {
         let mut rig = Rig::new(1, &unasked(2));
         let loads = [young, IDLE];
         rig.pass(1);
-        order.into_iter().for_each(|n| rig.hear(0, n, &loads[n]));
+        for n in order {
+            rig.hear(0, n, &loads[n]);
+        }
         assert_eq!(rig.picks(0, 30), [0, 30], "before what is usual was found anew");
         for _ in 0..60 {
             // Its requests take much longer than it says, as all do where networks and proxies are
@@ -144,7 +146,9 @@ fn a_busy_server_that_tells_no_time_of_service_loses_to_one_that_does() {
             let call = rig.send(0, 1);
             rig.pass(300);
             rig.end(0, call, Ending::Answered);
-            order.into_iter().for_each(|n| rig.hear(0, n, &loads[n]));
+            for n in order {
+                rig.hear(0, n, &loads[n]);
+            }
         }
         rig.hear_all(&loads);
         assert_eq!(rig.picks(0, 30), [0, 30]);
