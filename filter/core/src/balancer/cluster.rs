@@ -45,7 +45,7 @@ pub(super) struct Endpoint {
 const NEWCOMER_US: u64 = 3_000_000;
 
 impl Endpoint {
-    fn is_newcomer(&self, now_us: u64) -> bool {
+    pub(super) fn is_newcomer(&self, now_us: u64) -> bool {
         self.since_us > 0 && now_us.saturating_sub(self.since_us) < NEWCOMER_US
     }
 

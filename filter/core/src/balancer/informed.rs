@@ -43,6 +43,7 @@ impl Balancer {
             if load.service_us.is_some() && !endpoint.view.tells_service(now_us) {
                 endpoint.experience.promised(&usual);
             }
+            let timed = load.service_us.is_some() && !endpoint.is_newcomer(now_us);
             endpoint.view.hear(load, requests(own), now_us);
             endpoint.experience.reported();
             if !carried.is_zero() {
@@ -50,7 +51,7 @@ impl Balancer {
             }
             cluster.reports.counted(load.in_flight, requests(own));
             let first = cluster.reports.heard(slot);
-            if first || load.service_us.is_some() && usual.timed == 0.0 {
+            if first || timed && usual.timed == 0.0 {
                 // What is usual must not wait for the next tick: who does not tell its time of service
                 // yet would look as if it took none.
                 cluster.survey(now_us);

@@ -17,6 +17,21 @@ impl Rig {
         }
         panic!("no request goes to {n}");
     }
+
+    /// After how many requests that took so long at the first server nobody goes there, while servers
+    /// say this.
+    fn first_is_avoided_after(&mut self, took_ms: u64, loads: &[Load]) -> usize {
+        for requests in 0..100 {
+            if self.picks(0, 1).len() > 1 {
+                return requests;
+            }
+            let call = self.send(0, 0);
+            self.pass(took_ms);
+            self.end(0, call, Ending::Answered);
+            self.hear_all(loads);
+        }
+        panic!("believed for ever");
+    }
 }
 
 /// The configuration with a part of the estimate switched off for the cluster, or for another.
@@ -109,15 +124,8 @@ fn a_server_whose_requests_take_longer_than_it_says_is_believed_less() {
         loads[0] = IDLE;
         rig.hear_all(&loads);
         // It says ten milliseconds and takes a hundred; then nobody goes there.
-        let mut requests = 0;
-        while rig.picks(0, 1).len() == 1 {
-            let call = rig.send(0, 0);
-            rig.pass(100);
-            rig.end(0, call, Ending::Answered);
-            rig.hear_all(&loads);
-            requests += 1;
-            assert!(requests < 20, "believed for ever among {servers}");
-        }
+        let requests = rig.first_is_avoided_after(100, &loads);
+        assert!(requests < 20, "among {servers}");
         assert!(requests > 1, "one request is no proof");
         // It fades, and so it is tried again.
         let ticks = (0..400).find(|_| {
@@ -162,15 +170,7 @@ fn a_server_is_held_to_its_own_time_of_service_from_when_it_tells_it() {
     let loads = [young, busy(1.0)];
     rig.hear_all(&loads);
     // Before, to that of others: where its requests take twenty times as long, nobody goes there.
-    let mut requests = 0;
-    while rig.picks(0, 1).len() == 1 {
-        let call = rig.send(0, 0);
-        rig.pass(200);
-        rig.end(0, call, Ending::Answered);
-        (0..2).for_each(|n| rig.hear(0, n, &loads[n]));
-        requests += 1;
-        assert!(requests < 40, "believed for ever");
-    }
+    assert!(rig.first_is_avoided_after(200, &loads) < 40);
     rig.hear_all(&[IDLE, busy(1.0)]);
     assert_eq!(rig.picks(0, 30), [30]);
 }
