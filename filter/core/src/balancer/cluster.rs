@@ -169,7 +169,8 @@ impl Cluster {
 
     /// Brings up to date what is usual.
     pub(super) fn survey(&mut self, now_us: u64) {
-        let (mut usual, mut count, mut silent) = (Usual::default(), 0.0, false);
+        let (mut usual, mut count) = (Usual::default(), 0.0);
+        let (mut silent, mut unheard) = (false, false);
         for seat in &self.eligible {
             let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) else { continue };
             silent |= endpoint.experience.is_silent();
@@ -179,10 +180,11 @@ impl Cluster {
                 let judged = endpoint.view.tells_service(now_us);
                 endpoint.experience.add_to(&mut usual, count, judged);
             } else {
+                unheard |= !endpoint.experience.is_silent();
                 endpoint.experience.leave_out();
             }
         }
-        self.reports.surveyed(usual, count > 0.0, silent);
+        self.reports.surveyed(usual, count > 0.0, silent, unheard);
     }
 
     /// What is held against endpoints fades.

@@ -158,6 +158,8 @@ impl Balancer {
         ask: Ask<'_>,
         asked: bool,
     ) -> Choice {
+        /// One request in so many does not take what is good enough while others were not heard of.
+        const EXPLORE: u32 = 32;
         let may_ask = !asked && ask.may_ask();
         let nobody = Choice::Pick(Picks::default());
         let Some(cluster) = self.clusters.get(id.index()) else { return nobody };
@@ -189,7 +191,10 @@ impl Balancer {
                 let waits = waits(&counts, slot);
                 sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
             };
-            if complete || picks.first().is_some_and(good) {
+            // Who has one request at a time would go on with the first it heard of, and know nobody when
+            // that one fails.
+            let explores = cluster.reports.some_are_unheard() && rng.u32(..EXPLORE) == 0;
+            if complete || !explores && picks.first().is_some_and(good) {
                 return Choice::Pick(picks);
             }
         }

@@ -15,6 +15,8 @@ pub(super) struct Reports {
     usual: Usual,
     /// Some answer without.
     silent: bool,
+    /// Some have not reported lately.
+    unheard: bool,
     /// What servers had in flight by their reports, and what of it was this proxy's; the past fades.
     in_flight: (f32, f32),
 }
@@ -48,11 +50,13 @@ impl Reports {
         self.silent = true;
     }
 
-    /// What is usual was found anew; `any`: somebody still counts as known.
-    pub(super) fn surveyed(&mut self, usual: Usual, any: bool, silent: bool) {
+    /// What is usual was found anew. `any`: somebody still counts as known; `silent`: some have no twin;
+    /// `unheard`: some others are not known.
+    pub(super) fn surveyed(&mut self, usual: Usual, any: bool, silent: bool, unheard: bool) {
         self.usual = Usual { own_part: self.usual.own_part, ..usual };
         self.any = any;
         self.silent = silent;
+        self.unheard = unheard;
     }
 
     pub(super) fn is_any(&self) -> bool {
@@ -62,6 +66,11 @@ impl Reports {
     /// Some endpoints have no twin.
     pub(super) fn some_are_silent(&self) -> bool {
         self.silent
+    }
+
+    /// Some endpoints may have a twin, and have not reported lately.
+    pub(super) fn some_are_unheard(&self) -> bool {
+        self.unheard
     }
 
     pub(super) fn recent(&self) -> &[u32] {

@@ -14,12 +14,12 @@ fn stale(more: &str) -> Rig {
 }
 
 impl Rig {
-    fn asked(&self, call: &Call) -> Vec<u32> {
+    pub(super) fn asked(&self, call: &Call) -> Vec<u32> {
         self.vms[0].questions(call).map(|(slot, _)| slot).collect()
     }
 
     /// The server in `slot` answers, with a report or without. Whether it was the last.
-    fn answer(&mut self, call: &mut Call, slot: u32, load: Option<Load>) -> bool {
+    pub(super) fn answer(&mut self, call: &mut Call, slot: u32, load: Option<Load>) -> bool {
         let id = self.id(0);
         match &load {
             Some(load) => self.vms[0].heard(&self.proxy, id, slot, load, Work::ZERO),
@@ -28,7 +28,7 @@ impl Rig {
         self.vms[0].answered(call, slot, load.is_some())
     }
 
-    fn settle(&mut self, call: &mut Call) {
+    pub(super) fn settle(&mut self, call: &mut Call) {
         let settings = self.config.cluster(CLUSTER);
         let ask = Ask { config: &self.config, settings: &settings, cost: Work::ONE };
         self.vms[0].settle(&self.proxy, call, ask);

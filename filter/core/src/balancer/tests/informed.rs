@@ -187,6 +187,37 @@ fn what_is_fresh_takes_part_beside_a_few_that_are_not() {
     assert!(picks.len() > 15 && picks[7] == 0, "{picks:?}");
 }
 
+/// How many of 600 requests, one at a time, each of six servers gets that have slots to spare, where
+/// each response brings a report and there was only one of the first before.
+fn served_one_at_a_time(config: &str) -> Vec<usize> {
+    let spare = Load { slots: Some(20.0), ..busy(4.0) };
+    let mut rig = Rig::new(1, config);
+    rig.hear_all(&[spare]);
+    let mut served = vec![0; 6];
+    for _ in 0..600 {
+        let mut call = rig.start(0);
+        for slot in rig.asked(&call) {
+            rig.answer(&mut call, slot, Some(spare));
+        }
+        rig.settle(&mut call);
+        let pick = rig.pick(0, &call);
+        let n = (0..6).find(|n| pick == host(*n)).unwrap();
+        served[n] += 1;
+        rig.pass(10);
+        rig.hear(0, n, &spare);
+        rig.end(0, call, Ending::Answered);
+    }
+    served
+}
+
+#[test]
+fn a_server_as_good_as_any_is_not_the_only_one_that_is_heard_of() {
+    for config in [servers(6, ""), unasked(6)] {
+        let served = served_one_at_a_time(&config);
+        assert!(served.iter().all(|requests| *requests >= 10), "{served:?}");
+    }
+}
+
 #[test]
 fn servers_that_drain_are_left_out_while_another_is_there() {
     let mut rig = Rig::new(1, &unasked(3));
