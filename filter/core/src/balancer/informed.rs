@@ -159,7 +159,7 @@ impl Balancer {
         asked: bool,
     ) -> Choice {
         /// One request in so many does not take what is good enough while others were not heard of.
-        const EXPLORE: u32 = 32;
+        const EXPLORE: u32 = 64;
         let may_ask = !asked && ask.may_ask();
         let nobody = Choice::Pick(Picks::default());
         let Some(cluster) = self.clusters.get(id.index()) else { return nobody };
