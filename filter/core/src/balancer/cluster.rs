@@ -3,6 +3,7 @@
 use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
+use crate::delays::{self, Delays, Lately};
 use crate::estimate::{Sight, Tuning, Usual, View};
 use crate::experience::Experience;
 use crate::membership::learned::Learned;
@@ -36,6 +37,8 @@ pub(super) struct Endpoint {
     pub(super) view: View,
     /// What this VM saw of it.
     pub(super) experience: Experience,
+    /// How long its requests took there.
+    pub(super) delays: Delays,
     /// When this VM learned of it.
     pub(super) since_us: u64,
 }
@@ -82,6 +85,8 @@ pub(super) struct Cluster {
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
     pub(super) reports: Reports,
+    /// How long requests of this VM take.
+    pub(super) lately: Lately,
     slots: Map<String, u32>,
     /// How far ignored overrides outweigh honoured ones.
     ignored: u32,
@@ -105,6 +110,7 @@ impl Cluster {
             idle: Vec::new(),
             learned: Learned::default(),
             reports: Reports::default(),
+            lately: Lately::default(),
             slots: Map::default(),
             ignored: 0,
             warned: false,
@@ -154,6 +160,7 @@ impl Cluster {
                         refused: 0,
                         view: View::default(),
                         experience: Experience::default(),
+                        delays: Delays::default(),
                         since_us: now_us,
                     };
                     match known {
@@ -185,6 +192,26 @@ impl Cluster {
             }
         }
         self.reports.surveyed(usual, count > 0.0, silent, unheard);
+    }
+
+    /// Compares how long requests take at endpoints, after so many ticks at the usual pace.
+    pub(super) fn compare_delays(&mut self, ticks: u64) {
+        if !self.lately.any {
+            return;
+        }
+        self.lately.any = false;
+        let Self { eligible, endpoints, .. } = self;
+        for endpoint in &mut *endpoints {
+            self.lately.any |= endpoint.delays.fade(ticks);
+        }
+        let all = delays::compare(|see| {
+            for seat in &*eligible {
+                if let Some(endpoint) = endpoints.get_mut(seat.slot as usize) {
+                    see(&mut endpoint.delays);
+                }
+            }
+        });
+        self.lately.mean_us = all.mean_us();
     }
 
     /// What is held against endpoints fades.

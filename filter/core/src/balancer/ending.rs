@@ -36,6 +36,7 @@ impl Balancer {
         let Some(slot) = blamed else { return };
         let is_pick = call.picks.first() == Some(slot);
         let mut silent = false;
+        let delay_us = cluster.lately.mean_us;
         let Some(endpoint) = cluster.endpoint_mut(slot) else { return };
         match ending {
             Ending::Answered => endpoint.aside.succeeded(now_us / 1_000),
@@ -65,6 +66,12 @@ impl Balancer {
             || (ending == Ending::Undecided && took_us > call.expected_us);
         if is_pick && tells {
             seen.took(took_us, call.expected_us);
+        }
+        let tells =
+            ending == Ending::Answered || (ending == Ending::Undecided && took_us > delay_us);
+        if is_pick && steered && tells && !endpoint.is_newcomer(now_us) {
+            endpoint.delays.took(took_us, delay_us);
+            cluster.lately.any = true;
         }
         if silent {
             cluster.reports.silenced();
