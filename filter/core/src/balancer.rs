@@ -298,7 +298,9 @@ impl Balancer {
         let salt = self.rng.u32(..);
         let speed = ask.settings.estimate.speed;
         let weigh = |slot, milli| match cluster.endpoint(slot).filter(|_| speed) {
-            Some(endpoint) => endpoint.delays.weigh(milli, pick::spread(salt, slot)),
+            Some(endpoint) => {
+                cluster.lately.weigh(endpoint.delays.as_deref(), milli, pick::spread(salt, slot))
+            }
             None => milli,
         };
         let floor = |counts: &Counts<'_>, slot| weigh(slot, counts.own(slot).milli() + cost);

@@ -8,18 +8,8 @@ pub struct Delays {
     count: f32,
     sum: f32,
     squares: f32,
-    ratio: Ratio,
-}
-
-/// How many times as long as at all endpoints requests take at one.
-#[derive(Clone, Copy, Debug, Default)]
-enum Ratio {
-    /// All endpoints are alike, as far as is known.
-    #[default]
-    Alike,
-    Known(f32),
-    /// Not known; so it is at the fastest.
-    Unknown(f32),
+    /// How many times as long as at all endpoints they take here, as far as that is sure.
+    ratio: Option<f32>,
 }
 
 impl Delays {
@@ -34,60 +24,30 @@ impl Delays {
         self.squares += took_us * took_us;
     }
 
-    /// So many ticks at the usual pace have passed. Whether anything is left.
-    pub fn fade(&mut self, ticks: u64) -> bool {
+    /// So many ticks at the usual pace have passed.
+    pub fn fade(&mut self, ticks: u64) {
         /// What is left after a quarter of a second: the half after ten.
         const KEPT: f32 = 0.983;
-        /// Of a request; less is nothing.
-        const LEAST: f32 = 0.01;
         let kept = KEPT.powi(i32::try_from(ticks).unwrap_or(i32::MAX));
         self.count *= kept;
         self.sum *= kept;
         self.squares *= kept;
-        let is_left = self.count > LEAST;
-        if !is_left {
-            *self = Self::default();
-        }
-        is_left
     }
 
-    /// How many times as long as at all endpoints requests take here, as far as that is sure: what differs
-    /// by less than a standard error is alike, for whoever seemed a little faster would get all.
-    fn beside(&self, all: &Typical) -> Ratio {
+    /// What differs from all endpoints by less than a standard error is alike, for whoever seemed a little faster would get all.
+    fn beside(&self, all: &Typical) -> Option<f32> {
         /// Latencies vary at least by so much of their mean, by the square.
         const LEAST_VARIANCE: f32 = 0.01;
         /// Nobody is so many times as slow or as fast as all.
         const MOST: f32 = 64.0;
         let usual_us = all.mean_us();
         if self.count < FEWEST || all.spare < FEWEST || usual_us <= 0.0 {
-            return Ratio::Unknown(1.0);
+            return None;
         }
         let variance = all.within / all.spare / (usual_us * usual_us);
         let error = (variance.max(LEAST_VARIANCE) / self.count).sqrt();
         let ratio = (self.sum / self.count / usual_us).clamp(1.0 / MOST, MOST).ln();
-        Ratio::Known((ratio.abs() - error).max(0.0).copysign(ratio).exp())
-    }
-
-    /// Work as it counts here. `random`: from 0 to 1.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "precise enough for a comparison"
-    )]
-    pub fn weigh(&self, milli: u64, random: f32) -> u64 {
-        /// Endpoints that differ by less fall at random.
-        const NEAR: f32 = 0.1;
-        /// Such a part of requests takes an endpoint of which nothing is known for as fast as any.
-        /// More would overload slow ones where nobody sends one of them enough to know.
-        const TRIALS: f32 = 1.0 / 16.0;
-        let ratio = match self.ratio {
-            Ratio::Alike => return milli,
-            Ratio::Known(ratio) => ratio,
-            Ratio::Unknown(fastest) if random < TRIALS => fastest,
-            Ratio::Unknown(_) => 1.0,
-        };
-        (milli as f32 * ratio * (1.0 + NEAR * random)) as u64
+        Some((ratio.abs() - error).max(0.0).copysign(ratio).exp())
     }
 }
 
@@ -98,28 +58,48 @@ pub struct Lately {
     pub mean_us: f32,
     /// Some have ended.
     pub any: bool,
+    /// By how many times as long as at all they take at the fastest endpoint; `None`: all are alike, as
+    /// far as is known.
+    fastest: Option<f32>,
 }
 
-/// Compares how long requests take at all endpoints that `each` goes through.
-pub fn compare(mut each: impl FnMut(&mut dyn FnMut(&mut Delays))) -> Typical {
-    let mut all = Typical::default();
-    each(&mut |delays| all.add(delays));
-    let (mut fastest, mut alike) = (1.0_f32, true);
-    each(&mut |delays| {
-        delays.ratio = delays.beside(&all);
-        if let Ratio::Known(ratio) = delays.ratio {
-            fastest = fastest.min(ratio);
-            alike &= ratio.to_bits() == 1.0_f32.to_bits();
-        }
-    });
-    each(&mut |delays| {
-        delays.ratio = match delays.ratio {
-            _ if alike => Ratio::Alike,
-            Ratio::Unknown(_) => Ratio::Unknown(fastest),
-            known => known,
+impl Lately {
+    /// Compares how long requests take at the endpoints that `each` goes through.
+    pub fn compare(mut each: impl FnMut(&mut dyn FnMut(&mut Delays))) -> Self {
+        let mut all = Typical::default();
+        each(&mut |delays| all.add(delays));
+        let (mut fastest, mut alike) = (1.0_f32, true);
+        each(&mut |delays| {
+            delays.ratio = delays.beside(&all);
+            if let Some(ratio) = delays.ratio {
+                fastest = fastest.min(ratio);
+                alike &= ratio.to_bits() == 1.0_f32.to_bits();
+            }
+        });
+        Self { mean_us: all.mean_us(), any: all.count > 0.0, fastest: (!alike).then_some(fastest) }
+    }
+
+    /// Work as it counts at an endpoint. `random`: from 0 to 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "precise enough for a comparison"
+    )]
+    pub fn weigh(&self, delays: Option<&Delays>, milli: u64, random: f32) -> u64 {
+        /// Endpoints that differ by less fall at random.
+        const NEAR: f32 = 0.1;
+        /// Such a part of requests takes an endpoint of which nothing is known for as fast as any.
+        /// More would overload slow ones where nobody sends one of them enough to know.
+        const TRIALS: f32 = 1.0 / 16.0;
+        let Some(fastest) = self.fastest else { return milli };
+        let ratio = match delays.and_then(|delays| delays.ratio) {
+            Some(ratio) => ratio,
+            None if random < TRIALS => fastest,
+            None => 1.0,
         };
-    });
-    all
+        (milli as f32 * ratio * (1.0 + NEAR * random)) as u64
+    }
 }
 
 /// Of fewer requests nothing is known.
@@ -175,8 +155,8 @@ mod tests {
 
     /// What a thousand requests count for at each.
     fn weighed(all: &mut [Delays]) -> Vec<u64> {
-        compare(|see| all.iter_mut().for_each(see));
-        all.iter().map(|delays| delays.weigh(1_000_000, 0.0)).collect()
+        let lately = Lately::compare(|see| all.iter_mut().for_each(see));
+        all.iter().map(|delays| lately.weigh(Some(delays), 1_000_000, 0.0)).collect()
     }
 
     fn exponential(dice: &mut fastrand::Rng) -> f32 {
@@ -205,11 +185,11 @@ mod tests {
             );
         }
         // Of whom nothing is known is taken for as fast as any now and then.
-        let mut all = seen(&[1.0, 4.0, 4.0], 100, exponential);
-        all[2] = Delays::default();
-        let weighed = weighed(&mut all);
-        assert_eq!(weighed[2], weighed[0]);
-        assert_eq!(all[2].weigh(1_000_000, 0.5), 1_050_000);
+        let mut all = seen(&[1.0, 4.0], 100, exponential);
+        let lately = Lately::compare(|see| all.iter_mut().for_each(see));
+        let fastest = lately.weigh(Some(&all[0]), 1_000_000, 0.0);
+        assert_eq!(lately.weigh(None, 1_000_000, 0.0), fastest);
+        assert_eq!(lately.weigh(None, 1_000_000, 0.5), 1_050_000);
     }
 
     #[test]

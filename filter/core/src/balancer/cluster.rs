@@ -3,7 +3,7 @@
 use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
-use crate::delays::{self, Delays, Lately};
+use crate::delays::{Delays, Lately};
 use crate::estimate::{Sight, Tuning, Usual, View};
 use crate::experience::Experience;
 use crate::membership::learned::Learned;
@@ -37,8 +37,8 @@ pub(super) struct Endpoint {
     pub(super) view: View,
     /// What this VM saw of it.
     pub(super) experience: Experience,
-    /// How long its requests took there.
-    pub(super) delays: Delays,
+    /// How long its requests took there, once one has ended.
+    pub(super) delays: Option<Box<Delays>>,
     /// When this VM learned of it.
     pub(super) since_us: u64,
 }
@@ -160,7 +160,7 @@ impl Cluster {
                         refused: 0,
                         view: View::default(),
                         experience: Experience::default(),
-                        delays: Delays::default(),
+                        delays: None,
                         since_us: now_us,
                     };
                     match known {
@@ -199,19 +199,19 @@ impl Cluster {
         if !self.lately.any {
             return;
         }
-        self.lately.any = false;
+        let delays =
+            self.endpoints.iter_mut().filter_map(|endpoint| endpoint.delays.as_deref_mut());
+        delays.for_each(|delays| delays.fade(ticks));
         let Self { eligible, endpoints, .. } = self;
-        for endpoint in &mut *endpoints {
-            self.lately.any |= endpoint.delays.fade(ticks);
-        }
-        let all = delays::compare(|see| {
-            for seat in &*eligible {
-                if let Some(endpoint) = endpoints.get_mut(seat.slot as usize) {
-                    see(&mut endpoint.delays);
-                }
+        self.lately = Lately::compare(|see| {
+            let members = eligible.iter().map(|seat| seat.slot as usize);
+            for slot in members {
+                endpoints
+                    .get_mut(slot)
+                    .and_then(|endpoint| endpoint.delays.as_deref_mut())
+                    .map(&mut *see);
             }
         });
-        self.lately.mean_us = all.mean_us();
     }
 
     /// What is held against endpoints fades.

@@ -70,7 +70,7 @@ impl Balancer {
         let tells =
             ending == Ending::Answered || (ending == Ending::Undecided && took_us > delay_us);
         if is_pick && steered && tells && !endpoint.is_newcomer(now_us) {
-            endpoint.delays.took(took_us, delay_us);
+            endpoint.delays.get_or_insert_default().took(took_us, delay_us);
             cluster.lately.any = true;
         }
         if silent {
