@@ -34,7 +34,8 @@ impl Delays {
         self.squares *= kept;
     }
 
-    /// What differs from all endpoints by less than a standard error is alike, for whoever seemed a little faster would get all.
+    /// What differs from all endpoints by less than a standard error is alike, for whoever seemed a
+    /// little faster would get all.
     fn beside(&self, all: &Typical) -> Option<f32> {
         /// Latencies vary at least by so much of their mean, by the square.
         const LEAST_VARIANCE: f32 = 0.01;
@@ -104,6 +105,7 @@ impl Lately {
 
 /// Of fewer requests nothing is known.
 const FEWEST: f32 = 1.0;
+
 /// What requests took at all endpoints of a cluster.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Typical {
