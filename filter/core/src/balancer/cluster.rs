@@ -173,14 +173,15 @@ impl Cluster {
         let (mut silent, mut unheard) = (false, false);
         for seat in &self.eligible {
             let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) else { continue };
-            silent |= endpoint.experience.is_silent();
+            let is_silent = endpoint.experience.is_silent();
+            silent |= is_silent;
             if endpoint.view.is_known(now_us) {
                 count += 1.0;
                 endpoint.view.add_to(&mut usual, count, endpoint.is_newcomer(now_us));
                 let judged = endpoint.view.tells_service(now_us);
                 endpoint.experience.add_to(&mut usual, count, judged);
             } else {
-                unheard |= !endpoint.experience.is_silent();
+                unheard |= !is_silent;
                 endpoint.experience.leave_out();
             }
         }

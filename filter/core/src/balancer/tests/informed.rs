@@ -67,13 +67,18 @@ impl Rig {
         }
     }
 
+    /// The number of the server that is the pick.
+    pub(super) fn picked(&self, vm: usize, call: &Call) -> usize {
+        let pick = self.pick(vm, call);
+        pick["10.0.0.".len()..pick.len() - 3].parse().unwrap()
+    }
+
     /// Where each of so many requests would go, one at a time and without any effect.
     pub(super) fn picks(&mut self, vm: usize, requests: usize) -> Vec<usize> {
         let mut counts = Vec::new();
         for _ in 0..requests {
             let call = self.start(vm);
-            let pick = self.pick(vm, &call);
-            let n: usize = pick["10.0.0.".len()..pick.len() - 3].parse().unwrap();
+            let n = self.picked(vm, &call);
             counts.resize(counts.len().max(n + 1), 0);
             counts[n] += 1;
             self.end(vm, call, Ending::Undecided);
@@ -200,8 +205,7 @@ fn served_one_at_a_time(config: &str) -> Vec<usize> {
             rig.answer(&mut call, slot, Some(spare));
         }
         rig.settle(&mut call);
-        let pick = rig.pick(0, &call);
-        let n = (0..6).find(|n| pick == host(*n)).unwrap();
+        let n = rig.picked(0, &call);
         served[n] += 1;
         rig.pass(10);
         rig.hear(0, n, &spare);

@@ -52,8 +52,7 @@ impl Loop {
         while done < requests {
             while under_way < at_once {
                 let call = self.rig.start(0);
-                let pick = self.rig.pick(0, &call);
-                let n = (0..self.servers).find(|n| host(*n) == pick).unwrap();
+                let n = self.rig.picked(0, &call);
                 if queues[n].is_empty() {
                     ends[n] = self.rig.now_ms + dice.u64(1..2 * self.takes[n]);
                 }
