@@ -296,12 +296,19 @@ impl Balancer {
         let (picker, room) = (ask.settings.picker, &mut self.sample);
         let seats = pick::candidates(&cluster.eligible, idle, picker, &mut self.rng, room);
         let salt = self.rng.u32(..);
-        let floor = |counts: &Counts<'_>, slot| counts.own(slot).milli() + cost;
+        let speed = ask.settings.estimate.speed;
+        let weigh = |slot, milli| match cluster.endpoint(slot).filter(|_| speed) {
+            Some(endpoint) => {
+                cluster.lately.weigh(endpoint.delays.as_deref(), milli, pick::spread(salt, slot))
+            }
+            None => milli,
+        };
+        let floor = |counts: &Counts<'_>, slot| weigh(slot, counts.own(slot).milli() + cost);
         let work = |counts: &mut Counts<'_>, slot| {
             let allowed = cluster.endpoint(slot).is_some_and(|e| {
                 (!avoids || e.aside.allows(now_ms)) && (!silent || e.experience.is_silent())
             });
-            allowed.then(|| counts.outstanding(proxy, slot).milli() + cost)
+            allowed.then(|| weigh(slot, counts.outstanding(proxy, slot).milli() + cost))
         };
         pick::best(seats, 1 + spares, salt, &mut self.floors, &mut counts, floor, work)
     }

@@ -1,5 +1,7 @@
 //! What one VM itself saw of an endpoint, to hold against what the endpoint says of itself.
 
+use core::num::NonZeroU64;
+
 use crate::estimate::Usual;
 
 /// What the newest request adds to what was seen.
@@ -24,7 +26,7 @@ pub struct Experience {
     faults: f32,
     /// When the first request left of those that were sent since anything came back last, and when
     /// the last did.
-    waits_us: Option<u64>,
+    waits_us: Option<NonZeroU64>,
     sent_us: u64,
     /// Answers in a row without a report.
     unreported: u8,
@@ -41,7 +43,7 @@ impl Default for Experience {
 impl Experience {
     /// A request leaves for it.
     pub fn sent(&mut self, now_us: u64) {
-        self.waits_us.get_or_insert(now_us);
+        self.waits_us.get_or_insert(NonZeroU64::new(now_us).unwrap_or(NonZeroU64::MIN));
         self.sent_us = now_us;
     }
 
@@ -145,9 +147,9 @@ impl Experience {
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn is_overdue(&self, now_us: u64, expected_us: f32) -> bool {
         expected_us > 0.0
-            && self
-                .waits_us
-                .is_some_and(|since| now_us.saturating_sub(since) as f32 > PATIENCE * expected_us)
+            && self.waits_us.is_some_and(|since| {
+                now_us.saturating_sub(since.get()) as f32 > PATIENCE * expected_us
+            })
     }
 
     /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
@@ -156,7 +158,8 @@ impl Experience {
     /// alone.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn stalled_us(&self, now_us: u64, expected_us: f32) -> f32 {
-        let Some(waits_us) = self.waits_us.filter(|_| expected_us > 0.0) else { return 0.0 };
+        let waits_us = self.waits_us.filter(|_| expected_us > 0.0);
+        let Some(waits_us) = waits_us.map(NonZeroU64::get) else { return 0.0 };
         let patience = PATIENCE * expected_us;
         let tried = self.sent_us.saturating_sub(waits_us) as f32;
         if now_us.saturating_sub(self.sent_us) as f32 >= tried.max(2.0 * patience) {

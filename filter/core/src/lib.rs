@@ -20,6 +20,7 @@ pub mod aside;
 pub mod balancer;
 pub mod budget;
 pub mod config;
+pub mod delays;
 pub mod estimate;
 pub mod experience;
 pub mod grpc;

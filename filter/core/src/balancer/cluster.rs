@@ -3,6 +3,7 @@
 use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
+use crate::delays::{Delays, Lately};
 use crate::estimate::{Sight, Tuning, Usual, View};
 use crate::experience::Experience;
 use crate::membership::learned::Learned;
@@ -36,6 +37,8 @@ pub(super) struct Endpoint {
     pub(super) view: View,
     /// What this VM saw of it.
     pub(super) experience: Experience,
+    /// How long its requests took there, once one has ended.
+    pub(super) delays: Option<Box<Delays>>,
     /// When this VM learned of it.
     pub(super) since_us: u64,
 }
@@ -82,6 +85,8 @@ pub(super) struct Cluster {
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
     pub(super) reports: Reports,
+    /// How long requests of this VM take.
+    pub(super) lately: Lately,
     slots: Map<String, u32>,
     /// How far ignored overrides outweigh honoured ones.
     ignored: u32,
@@ -105,6 +110,7 @@ impl Cluster {
             idle: Vec::new(),
             learned: Learned::default(),
             reports: Reports::default(),
+            lately: Lately::default(),
             slots: Map::default(),
             ignored: 0,
             warned: false,
@@ -154,6 +160,7 @@ impl Cluster {
                         refused: 0,
                         view: View::default(),
                         experience: Experience::default(),
+                        delays: None,
                         since_us: now_us,
                     };
                     match known {
@@ -186,6 +193,26 @@ impl Cluster {
             }
         }
         self.reports.surveyed(usual, count > 0.0, silent, unheard);
+    }
+
+    /// Compares how long requests take at endpoints, after so many ticks at the usual pace.
+    pub(super) fn compare_delays(&mut self, ticks: u64) {
+        if !self.lately.any {
+            return;
+        }
+        let delays =
+            self.endpoints.iter_mut().filter_map(|endpoint| endpoint.delays.as_deref_mut());
+        delays.for_each(|delays| delays.fade(ticks));
+        let Self { eligible, endpoints, .. } = self;
+        self.lately = Lately::compare(|see| {
+            let members = eligible.iter().map(|seat| seat.slot as usize);
+            for slot in members {
+                endpoints
+                    .get_mut(slot)
+                    .and_then(|endpoint| endpoint.delays.as_deref_mut())
+                    .map(&mut *see);
+            }
+        });
     }
 
     /// What is held against endpoints fades.

@@ -36,6 +36,7 @@ impl Balancer {
         let Some(slot) = blamed else { return };
         let is_pick = call.picks.first() == Some(slot);
         let mut silent = false;
+        let delay_us = cluster.lately.mean_us;
         let Some(endpoint) = cluster.endpoint_mut(slot) else { return };
         match ending {
             Ending::Answered => endpoint.aside.succeeded(now_us / 1_000),
@@ -61,10 +62,15 @@ impl Balancer {
         #[expect(clippy::cast_precision_loss, reason = "precise for hours")]
         let took_us = now_us.saturating_sub(call.sent_us) as f32;
         // One that was given up says how long it took at least.
-        let tells = ending == Ending::Answered
-            || (ending == Ending::Undecided && took_us > call.expected_us);
-        if is_pick && tells {
+        let tells = |usual_us| {
+            ending == Ending::Answered || (ending == Ending::Undecided && took_us > usual_us)
+        };
+        if is_pick && tells(call.expected_us) {
             seen.took(took_us, call.expected_us);
+        }
+        if is_pick && steered && tells(delay_us) && !endpoint.is_newcomer(now_us) {
+            endpoint.delays.get_or_insert_default().took(took_us, delay_us);
+            cluster.lately.any = true;
         }
         if silent {
             cluster.reports.silenced();

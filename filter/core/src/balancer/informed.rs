@@ -322,6 +322,7 @@ impl Balancer {
 
     /// Brings up to date what is usual, after so many ticks at the usual pace.
     pub(super) fn survey(&mut self, ticks: u64) {
+        self.clusters.iter_mut().for_each(|cluster| cluster.compare_delays(ticks));
         for cluster in self.clusters.iter_mut().filter(|cluster| cluster.reports.is_any()) {
             (0..ticks).for_each(|_| cluster.fade());
             cluster.survey(self.now_us);

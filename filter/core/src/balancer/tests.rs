@@ -8,6 +8,7 @@ use crate::test;
 mod asking;
 #[expect(clippy::float_cmp, reason = "whole numbers")]
 mod beside;
+mod delays;
 mod fates;
 mod idle;
 mod informed;

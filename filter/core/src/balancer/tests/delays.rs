@@ -1,0 +1,60 @@
+//! How long requests take where servers do not report.
+
+use super::informed::{host, unasked};
+use super::*;
+use crate::test;
+
+/// How many of so many requests, one at a time, each of four servers gets, of which the first takes four
+/// times as long as the others and all end so.
+fn served_without_reports(more: &str, requests: usize, ending: Ending) -> Vec<usize> {
+    let mut rig = Rig::new(1, &unasked_with(more));
+    let mut served = vec![0; 4];
+    for _ in 0..requests {
+        let mut call = rig.start(0);
+        let pick = rig.pick(0, &call);
+        let n = (0..4).find(|n| pick == host(*n)).unwrap();
+        served[n] += 1;
+        rig.served(0, &mut call, &pick, 1);
+        rig.pass(if n == 0 { 40 } else { 10 });
+        rig.end(0, call, ending);
+        rig.ticks(1);
+    }
+    assert_eq!(rig.proxy.leftovers(), []);
+    served
+}
+
+fn unasked_with(more: &str) -> String {
+    let config = unasked(4);
+    format!("{}{more}}}", config.strip_suffix('}').unwrap())
+}
+
+#[test]
+fn a_server_that_takes_longer_gets_less_and_is_tried_again() {
+    let served = served_without_reports("", 2_000, Ending::Answered);
+    assert!((4..200).contains(&served[0]), "{served:?}");
+    assert!(served[1..].iter().all(|requests| (400..900).contains(requests)), "{served:?}");
+}
+
+#[test]
+fn how_long_requests_take_does_not_matter_where_configuration_says_so_or_nothing_is_answered() {
+    let switched_off = r#","estimate":{"speed":false}"#;
+    for (more, ending) in [(switched_off, Ending::Answered), ("", Ending::Erred)] {
+        let served = served_without_reports(more, 2_000, ending);
+        assert!(served.iter().all(|requests| (400..600).contains(requests)), "{more}: {served:?}");
+    }
+}
+
+#[test]
+fn of_one_that_was_given_up_it_is_known_how_long_it_took_at_least() {
+    let mut rig = Rig::new(1, &unasked(2));
+    for request in 0..200 {
+        let mut call = rig.start(0);
+        let pick = rig.pick(0, &call);
+        rig.served(0, &mut call, &pick, 1);
+        let stalls = pick == host(0) && request > 100;
+        rig.pass(if stalls { 200 } else { 10 });
+        rig.end(0, call, if stalls { Ending::Undecided } else { Ending::Answered });
+        rig.ticks(usize::from(request % 10 == 0));
+    }
+    assert!(rig.picks(0, 100)[1..].iter().sum::<usize>() > 90);
+}

@@ -1,0 +1,236 @@
+//! How long requests take at an endpoint beside the others, as one VM saw it itself: what is known of the
+//! speed of servers that do not report.
+
+/// What requests took at an endpoint; the past fades.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delays {
+    /// How many, and the sums of what they took, in microseconds, and of its squares.
+    count: f32,
+    sum: f32,
+    squares: f32,
+    /// How many times as long as at all endpoints they take here, as far as that is sure.
+    ratio: Option<f32>,
+}
+
+impl Delays {
+    /// A request took so many microseconds; at all endpoints it is usually `usual_us`, 0 where that is
+    /// not known yet.
+    pub fn took(&mut self, took_us: f32, usual_us: f32) {
+        /// One that took so many times the usual, or longer, counts as so many: it may be a stream.
+        const MOST: f32 = 8.0;
+        let took_us = if usual_us > 0.0 { took_us.min(MOST * usual_us) } else { took_us };
+        self.count += 1.0;
+        self.sum += took_us;
+        self.squares += took_us * took_us;
+    }
+
+    /// So many ticks at the usual pace have passed.
+    pub fn fade(&mut self, ticks: u64) {
+        /// What is left after a quarter of a second: the half after ten.
+        const KEPT: f32 = 0.983;
+        let kept = KEPT.powi(i32::try_from(ticks).unwrap_or(i32::MAX));
+        self.count *= kept;
+        self.sum *= kept;
+        self.squares *= kept;
+    }
+
+    /// Of all that it may be, what is nearest to 1: what differs by chance, or by next to nothing, is
+    /// alike, for whoever seemed a little faster would get all.
+    fn beside(&self, all: &Typical) -> Option<f32> {
+        /// Latencies vary at least by so much of their mean, by the square.
+        const LEAST_VARIANCE: f32 = 0.01;
+        /// So many standard errors are no chance.
+        const SURE: f32 = 2.0;
+        /// So many times as long is next to nothing more.
+        const LITTLE: f32 = 1.1;
+        /// Nobody is so many times as slow or as fast as all.
+        const MOST: f32 = 64.0;
+        let usual_us = all.mean_us();
+        if self.count < FEWEST || all.spare < FEWEST || usual_us <= 0.0 {
+            return None;
+        }
+        let variance = all.within / all.spare / (usual_us * usual_us);
+        let chance = SURE * (variance.max(LEAST_VARIANCE) / self.count).sqrt();
+        let ratio = (self.sum / self.count / usual_us).clamp(1.0 / MOST, MOST);
+        Some(1.0_f32.max(ratio / LITTLE - chance).min(ratio * LITTLE + chance))
+    }
+}
+
+/// How long requests of a cluster took of late.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lately {
+    /// In microseconds; 0: not known.
+    pub mean_us: f32,
+    /// Some have ended.
+    pub any: bool,
+    /// By how many times as long as at all they take at the fastest endpoint; `None`: all are alike, as
+    /// far as is known.
+    fastest: Option<f32>,
+}
+
+impl Lately {
+    /// Compares how long requests take at the endpoints that `each` goes through.
+    pub fn compare(mut each: impl FnMut(&mut dyn FnMut(&mut Delays))) -> Self {
+        let mut all = Typical::default();
+        each(&mut |delays| all.add(delays));
+        let (mut fastest, mut alike) = (1.0_f32, true);
+        each(&mut |delays| {
+            delays.ratio = delays.beside(&all);
+            if let Some(ratio) = delays.ratio {
+                fastest = fastest.min(ratio);
+                alike &= ratio.to_bits() == 1.0_f32.to_bits();
+            }
+        });
+        Self { mean_us: all.mean_us(), any: all.count > 0.0, fastest: (!alike).then_some(fastest) }
+    }
+
+    /// Work as it counts at an endpoint. `random`: from 0 to 1.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "precise enough for a comparison"
+    )]
+    pub fn weigh(&self, delays: Option<&Delays>, milli: u64, random: f32) -> u64 {
+        /// Endpoints that differ by less fall at random.
+        const NEAR: f32 = 0.1;
+        /// Such a part of requests takes an endpoint of which nothing is known for as fast as any.
+        /// More would overload slow ones where nobody sends one of them enough to know.
+        const TRIALS: f32 = 1.0 / 16.0;
+        let Some(fastest) = self.fastest else { return milli };
+        let ratio = match delays.and_then(|delays| delays.ratio) {
+            Some(ratio) => ratio,
+            None if random < TRIALS => fastest,
+            None => 1.0,
+        };
+        (milli as f32 * ratio * (1.0 + NEAR * random)) as u64
+    }
+}
+
+/// Of fewer requests nothing is known.
+const FEWEST: f32 = 2.0;
+
+/// What requests took at all endpoints of a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Typical {
+    count: f32,
+    sum: f32,
+    /// Squares of the differences from the mean of the same endpoint, and how many differences beyond
+    /// one for each mean.
+    within: f32,
+    spare: f32,
+}
+
+impl Typical {
+    /// Adds an endpoint's.
+    pub fn add(&mut self, delays: &Delays) {
+        if delays.count >= FEWEST {
+            self.count += delays.count;
+            self.sum += delays.sum;
+            self.spare += delays.count - 1.0;
+            self.within += (delays.squares - delays.sum * delays.sum / delays.count).max(0.0);
+        }
+    }
+
+    /// In microseconds; 0: not known.
+    pub fn mean_us(&self) -> f32 {
+        if self.count > 0.0 { self.sum / self.count } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::test;
+
+    /// Endpoints at which so many requests took what `took` draws, in microseconds.
+    fn seen(
+        servers: &[f32],
+        requests: usize,
+        took: impl Fn(&mut fastrand::Rng) -> f32,
+    ) -> Vec<Delays> {
+        let mut dice = fastrand::Rng::with_seed(11);
+        let mut all = vec![Delays::default(); servers.len()];
+        for (delays, times) in all.iter_mut().zip(servers) {
+            (0..requests).for_each(|_| delays.took(times * took(&mut dice), 0.0));
+        }
+        all
+    }
+
+    /// What a thousand requests count for at each.
+    fn weighed(all: &mut [Delays]) -> Vec<u64> {
+        let lately = Lately::compare(|see| all.iter_mut().for_each(see));
+        all.iter().map(|delays| lately.weigh(Some(delays), 1_000_000, 0.0)).collect()
+    }
+
+    fn exponential(dice: &mut fastrand::Rng) -> f32 {
+        -10_000.0 * (1.0 - dice.f32()).ln()
+    }
+
+    #[test]
+    fn work_counts_by_how_long_requests_take() {
+        // The mean of all is 20 ms.
+        let mut all = seen(&[1.0, 1.0, 4.0], 10_000, exponential);
+        let weighed = weighed(&mut all);
+        assert!((530_000..600_000).contains(&weighed[0]), "{weighed:?}");
+        assert!((1_700_000..1_850_000).contains(&weighed[2]), "{weighed:?}");
+    }
+
+    #[test]
+    fn what_may_be_chance_counts_for_nothing() {
+        for requests in [0, 1, 3, 30, 1_000] {
+            let mut all = seen(&[1.0; 40], requests, exponential);
+            let weighed = weighed(&mut all);
+            let alike = weighed.iter().filter(|milli| **milli == 1_000_000).count();
+            assert!(alike >= 36, "{requests}: {weighed:?}");
+            let little = weighed.iter().all(|milli| (700_000..1_500_000).contains(milli));
+            assert!(little, "{requests}: {weighed:?}");
+        }
+        // Of whom nothing is known is taken for as fast as any now and then.
+        let mut all = seen(&[1.0, 4.0], 100, exponential);
+        let lately = Lately::compare(|see| all.iter_mut().for_each(see));
+        let fastest = lately.weigh(Some(&all[0]), 1_000_000, 0.0);
+        assert_eq!(lately.weigh(None, 1_000_000, 0.0), fastest);
+        assert_eq!(lately.weigh(None, 1_000_000, 0.5), 1_050_000);
+    }
+
+    #[test]
+    fn what_was_seen_fades() {
+        let mut all = seen(&[1.0, 4.0], 100, exponential);
+        assert!(weighed(&mut all)[1] > 1_100_000);
+        for delays in &mut all {
+            delays.fade(40);
+        }
+        assert!((49.0..51.0).contains(&all[1].count), "half of it in ten seconds");
+        for delays in &mut all {
+            delays.fade(u64::MAX);
+        }
+        assert_eq!(weighed(&mut all), [1_000_000, 1_000_000]);
+    }
+
+    #[test]
+    fn a_stream_is_one_long_request() {
+        let mut delays = Delays::default();
+        delays.took(3.6e9, 10_000.0);
+        assert!((delays.sum - 80_000.0).abs() < 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_work_count_for_nothing(
+            took in prop::collection::vec((0_usize..4, 0.0_f32..1e12), 0..200),
+            ticks in 0_u64..1_000,
+        ) {
+            let mut all = [Delays::default(); 4];
+            for (at, took_us) in took {
+                all[at].took(took_us, 0.0);
+            }
+            for delays in &mut all {
+                delays.fade(ticks);
+            }
+            prop_assert!(weighed(&mut all).iter().all(|milli| (1_000..100_000_000).contains(milli)));
+        }
+    }
+}
