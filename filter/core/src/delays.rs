@@ -24,11 +24,8 @@ impl Delays {
         self.squares += took_us * took_us;
     }
 
-    /// So many ticks at the usual pace have passed.
-    pub fn fade(&mut self, ticks: u64) {
-        /// What is left after a quarter of a second: the half after ten.
-        const KEPT: f32 = 0.983;
-        let kept = KEPT.powi(i32::try_from(ticks).unwrap_or(i32::MAX));
+    /// Time has passed: so much is left of the past.
+    pub fn fade(&mut self, kept: f32) {
         self.count *= kept;
         self.sum *= kept;
         self.squares *= kept;
@@ -66,6 +63,13 @@ pub struct Lately {
     /// By how many times as long as at all they take at the fastest endpoint; `None`: all are alike, as
     /// far as is known.
     fastest: Option<f32>,
+}
+
+/// What is left of the past after so many ticks at the usual pace.
+pub fn kept(ticks: u64) -> f32 {
+    /// After one, a quarter of a second: the half after ten seconds.
+    const KEPT: f32 = 0.983;
+    KEPT.powi(i32::try_from(ticks).unwrap_or(i32::MAX))
 }
 
 impl Lately {
@@ -201,11 +205,11 @@ mod tests {
         let mut all = seen(&[1.0, 4.0], 100, exponential);
         assert!(weighed(&mut all)[1] > 1_100_000);
         for delays in &mut all {
-            delays.fade(40);
+            delays.fade(kept(40));
         }
         assert!((49.0..51.0).contains(&all[1].count), "half of it in ten seconds");
         for delays in &mut all {
-            delays.fade(u64::MAX);
+            delays.fade(kept(u64::MAX));
         }
         assert_eq!(weighed(&mut all), [1_000_000, 1_000_000]);
     }
@@ -228,7 +232,7 @@ mod tests {
                 all[at].took(took_us, 0.0);
             }
             for delays in &mut all {
-                delays.fade(ticks);
+                delays.fade(kept(ticks));
             }
             prop_assert!(weighed(&mut all).iter().all(|milli| (1_000..100_000_000).contains(milli)));
         }

@@ -3,7 +3,7 @@
 use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
-use crate::delays::{Delays, Lately};
+use crate::delays::{self, Delays, Lately};
 use crate::estimate::{Sight, Tuning, Usual, View};
 use crate::experience::Experience;
 use crate::membership::learned::Learned;
@@ -200,9 +200,9 @@ impl Cluster {
         if !self.lately.any {
             return;
         }
-        let delays =
-            self.endpoints.iter_mut().filter_map(|endpoint| endpoint.delays.as_deref_mut());
-        delays.for_each(|delays| delays.fade(ticks));
+        let kept = delays::kept(ticks);
+        let known = self.endpoints.iter_mut().filter_map(|endpoint| endpoint.delays.as_deref_mut());
+        known.for_each(|delays| delays.fade(kept));
         let Self { eligible, endpoints, .. } = self;
         self.lately = Lately::compare(|see| {
             let members = eligible.iter().map(|seat| seat.slot as usize);
