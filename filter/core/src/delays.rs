@@ -24,11 +24,14 @@ impl Delays {
         self.squares += took_us * took_us;
     }
 
-    /// Time has passed: so much is left of the past.
-    pub fn fade(&mut self, kept: f32) {
+    /// Time has passed: so much is left of the past. Whether any of it matters.
+    pub fn fade(&mut self, kept: f32) -> bool {
+        /// Of so little of a request, nothing will be left beside the next.
+        const NOTHING: f32 = 0.01;
         self.count *= kept;
         self.sum *= kept;
         self.squares *= kept;
+        self.count > NOTHING
     }
 
     /// Of all that it may be, what is nearest to 1: what differs by chance, or by next to nothing, is
@@ -58,7 +61,7 @@ impl Delays {
 pub struct Lately {
     /// In microseconds; 0: not known.
     pub mean_us: f32,
-    /// Some have ended.
+    /// Some have ended, and that matters still.
     pub any: bool,
     /// By how many times as long as at all they take at the fastest endpoint; `None`: all are alike, as
     /// far as is known.
@@ -73,8 +76,8 @@ pub fn kept(ticks: u64) -> f32 {
 }
 
 impl Lately {
-    /// Compares how long requests take at the endpoints that `each` goes through.
-    pub fn compare(mut each: impl FnMut(&mut dyn FnMut(&mut Delays))) -> Self {
+    /// Compares how long requests take at the endpoints that `each` goes through. `any`: as the field.
+    pub fn compare(any: bool, mut each: impl FnMut(&mut dyn FnMut(&mut Delays))) -> Self {
         let mut all = Typical::default();
         each(&mut |delays| all.add(delays));
         let (mut fastest, mut alike) = (1.0_f32, true);
@@ -85,7 +88,7 @@ impl Lately {
                 alike &= ratio.to_bits() == 1.0_f32.to_bits();
             }
         });
-        Self { mean_us: all.mean_us(), any: all.count > 0.0, fastest: (!alike).then_some(fastest) }
+        Self { mean_us: all.mean_us(), any, fastest: (!alike).then_some(fastest) }
     }
 
     /// Work as it counts at an endpoint. `random`: from 0 to 1.
@@ -165,7 +168,7 @@ mod tests {
 
     /// What a thousand requests count for at each.
     fn weighed(all: &mut [Delays]) -> Vec<u64> {
-        let lately = Lately::compare(|see| all.iter_mut().for_each(see));
+        let lately = Lately::compare(true, |see| all.iter_mut().for_each(see));
         all.iter().map(|delays| lately.weigh(Some(delays), 1_000_000, 0.0)).collect()
     }
 
@@ -194,7 +197,7 @@ mod tests {
         }
         // Of whom nothing is known is taken for as fast as any now and then.
         let mut all = seen(&[1.0, 4.0], 100, exponential);
-        let lately = Lately::compare(|see| all.iter_mut().for_each(see));
+        let lately = Lately::compare(true, |see| all.iter_mut().for_each(see));
         let fastest = lately.weigh(Some(&all[0]), 1_000_000, 0.0);
         assert_eq!(lately.weigh(None, 1_000_000, 0.0), fastest);
         assert_eq!(lately.weigh(None, 1_000_000, 0.5), 1_050_000);

@@ -202,9 +202,9 @@ impl Cluster {
         }
         let kept = delays::kept(ticks);
         let known = self.endpoints.iter_mut().filter_map(|endpoint| endpoint.delays.as_deref_mut());
-        known.for_each(|delays| delays.fade(kept));
+        let any = known.fold(false, |any, delays| delays.fade(kept) || any);
         let Self { eligible, endpoints, .. } = self;
-        self.lately = Lately::compare(|see| {
+        self.lately = Lately::compare(any, |see| {
             let members = eligible.iter().map(|seat| seat.slot as usize);
             for slot in members {
                 endpoints

@@ -58,3 +58,23 @@ fn of_one_that_was_given_up_it_is_known_how_long_it_took_at_least() {
     }
     assert!(rig.picks(0, 100)[1..].iter().sum::<usize>() > 90);
 }
+
+#[test]
+fn what_was_long_ago_does_not_count_where_requests_are_rare() {
+    let mut rig = Rig::new(1, &unasked(2));
+    let mut one = |took_ms: &dyn Fn(&str) -> u64, ticks| {
+        let mut call = rig.start(0);
+        let pick = rig.pick(0, &call);
+        rig.served(0, &mut call, &pick, 1);
+        rig.pass(took_ms(&pick));
+        rig.end(0, call, Ending::Answered);
+        rig.ticks(ticks);
+        pick
+    };
+    for _ in 0..200 {
+        one(&|pick| if pick == host(0) { 100 } else { 10 }, 1);
+    }
+    // A minute between two of them.
+    let picks: Vec<_> = (0..40).map(|_| one(&|_| 10, 240)).collect();
+    assert!(picks[10..].iter().filter(|pick| **pick == host(0)).count() > 5, "{picks:?}");
+}
