@@ -201,8 +201,10 @@ impl Cluster {
             return;
         }
         let kept = delays::kept(ticks);
-        let known = self.endpoints.iter_mut().filter_map(|endpoint| endpoint.delays.as_deref_mut());
-        let any = known.fold(false, |any, delays| delays.fade(kept) || any);
+        let mut any = false;
+        for delays in self.endpoints.iter_mut().filter_map(|e| e.delays.as_deref_mut()) {
+            any |= delays.fade(kept);
+        }
         let Self { eligible, endpoints, .. } = self;
         self.lately = Lately::compare(any, |see| {
             let members = eligible.iter().map(|seat| seat.slot as usize);
