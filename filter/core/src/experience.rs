@@ -25,7 +25,7 @@ pub struct Experience {
     /// Share of requests that the server failed.
     faults: f32,
     /// When the first request left of those that were sent since anything came back last, and when
-    /// the last did.
+    /// the last did. The first is one more than it was, which saves memory.
     waits_us: Option<NonZeroU64>,
     sent_us: u64,
     /// Answers in a row without a report.
@@ -43,7 +43,7 @@ impl Default for Experience {
 impl Experience {
     /// A request leaves for it.
     pub fn sent(&mut self, now_us: u64) {
-        self.waits_us.get_or_insert(NonZeroU64::new(now_us).unwrap_or(NonZeroU64::MIN));
+        self.waits_us.get_or_insert(NonZeroU64::MIN.saturating_add(now_us));
         self.sent_us = now_us;
     }
 
@@ -142,14 +142,18 @@ impl Experience {
         if more > ALIKE { FAILURE * more } else { 0.0 }
     }
 
+    fn waits_us(&self) -> Option<u64> {
+        self.waits_us.map(|after| after.get() - 1)
+    }
+
     /// Whether nothing has come back for longer than is reasonable where a request takes `expected_us`;
     /// not where that is 0: nobody knows.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn is_overdue(&self, now_us: u64, expected_us: f32) -> bool {
         expected_us > 0.0
-            && self.waits_us.is_some_and(|since| {
-                now_us.saturating_sub(since.get()) as f32 > PATIENCE * expected_us
-            })
+            && self
+                .waits_us()
+                .is_some_and(|since| now_us.saturating_sub(since) as f32 > PATIENCE * expected_us)
     }
 
     /// For how long, in microseconds, nothing has come back beyond what is reasonable where a request
@@ -158,8 +162,7 @@ impl Experience {
     /// alone.
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     pub fn stalled_us(&self, now_us: u64, expected_us: f32) -> f32 {
-        let waits_us = self.waits_us.filter(|_| expected_us > 0.0);
-        let Some(waits_us) = waits_us.map(NonZeroU64::get) else { return 0.0 };
+        let Some(waits_us) = self.waits_us().filter(|_| expected_us > 0.0) else { return 0.0 };
         let patience = PATIENCE * expected_us;
         let tried = self.sent_us.saturating_sub(waits_us) as f32;
         if now_us.saturating_sub(self.sent_us) as f32 >= tried.max(2.0 * patience) {
