@@ -296,10 +296,10 @@ impl Balancer {
         let (picker, room) = (ask.settings.picker, &mut self.sample);
         let seats = pick::candidates(&cluster.eligible, idle, picker, &mut self.rng, room);
         let salt = self.rng.u32(..);
-        let speed = ask.settings.estimate.speed;
-        let weigh = |slot, milli| match cluster.endpoint(slot).filter(|_| speed) {
+        let differ = ask.settings.estimate.speed && cluster.lately.differ();
+        let weigh = |slot, milli| match cluster.endpoint(slot).filter(|_| differ) {
             Some(endpoint) => {
-                cluster.lately.weigh(endpoint.delays.as_deref(), milli, pick::spread(salt, slot))
+                cluster.lately.weigh(&endpoint.delays, milli, pick::spread(salt, slot))
             }
             None => milli,
         };

@@ -8,8 +8,9 @@ pub struct Delays {
     count: f32,
     sum: f32,
     squares: f32,
-    /// How many times as long as at all endpoints they take here, as far as that is sure.
-    ratio: Option<f32>,
+    /// How many times as long as at all endpoints they take here, as far as that is sure. 0: nothing is
+    /// known.
+    ratio: f32,
 }
 
 impl Delays {
@@ -24,31 +25,35 @@ impl Delays {
         self.squares += took_us * took_us;
     }
 
-    /// Time has passed: so much is left of the past. Whether any of it matters.
-    pub fn fade(&mut self, kept: f32) -> bool {
+    /// Whether any request of late is known.
+    pub fn any(&self) -> bool {
+        self.count > 0.0
+    }
+
+    /// Time has passed: so much is left of the past.
+    pub fn fade(&mut self, kept: f32) {
         /// Of so little of a request, nothing will be left beside the next.
         const NOTHING: f32 = 0.01;
         self.count *= kept;
         self.sum *= kept;
         self.squares *= kept;
-        self.count > NOTHING
+        if self.count <= NOTHING {
+            *self = Self::default();
+        }
     }
 
     /// Of all that it may be, what is nearest to 1: what differs by chance, or by next to nothing, is
     /// alike, for whoever seemed a little faster would get all.
     fn beside(&self, all: &Typical) -> Option<f32> {
-        /// Latencies vary at least by so much of their mean, by the square.
-        const LEAST_VARIANCE: f32 = 0.01;
         /// So many times as long is next to nothing more.
         const LITTLE: f32 = 1.1;
         /// Nobody is so many times as slow or as fast as all.
         const MOST: f32 = 64.0;
         let usual_us = all.mean_us();
-        if self.count < FEWEST || all.spare < FEWEST || usual_us <= 0.0 {
+        if self.count < FEWEST || usual_us <= 0.0 {
             return None;
         }
-        let variance = all.within / all.spare / (usual_us * usual_us);
-        let error = (variance.max(LEAST_VARIANCE) / self.count).sqrt();
+        let error = (all.variance() / self.count).sqrt();
         // Few requests tell less than their error says, for most are shorter than the mean.
         let chance = error * (1.0 + 1.0 / self.count.sqrt());
         let ratio = (self.sum / self.count / usual_us).clamp(1.0 / MOST, MOST);
@@ -76,19 +81,23 @@ pub fn kept(ticks: u64) -> f32 {
 }
 
 impl Lately {
-    /// Compares how long requests take at the endpoints that `each` goes through. `any`: as the field.
-    pub fn compare(any: bool, mut each: impl FnMut(&mut dyn FnMut(&mut Delays))) -> Self {
-        let mut all = Typical::default();
-        each(&mut |delays| all.add(delays));
+    /// Whether any endpoint is known to be slower or faster than others.
+    pub fn differ(&self) -> bool {
+        self.fastest.is_some()
+    }
+
+    /// Compares how long requests take at endpoints with how long they take at all.
+    pub fn compare<'a>(all: Typical, endpoints: impl Iterator<Item = &'a mut Delays>) -> Self {
         let (mut fastest, mut alike) = (1.0_f32, true);
-        each(&mut |delays| {
-            delays.ratio = delays.beside(&all);
-            if let Some(ratio) = delays.ratio {
+        for delays in endpoints {
+            let ratio = delays.beside(&all);
+            delays.ratio = ratio.unwrap_or_default();
+            if let Some(ratio) = ratio {
                 fastest = fastest.min(ratio);
                 alike &= ratio.to_bits() == 1.0_f32.to_bits();
             }
-        });
-        Self { mean_us: all.mean_us(), any, fastest: (!alike).then_some(fastest) }
+        }
+        Self { mean_us: all.mean_us(), any: true, fastest: (!alike).then_some(fastest) }
     }
 
     /// Work as it counts at an endpoint. `random`: from 0 to 1.
@@ -98,17 +107,17 @@ impl Lately {
         clippy::cast_sign_loss,
         reason = "precise enough for a comparison"
     )]
-    pub fn weigh(&self, delays: Option<&Delays>, milli: u64, random: f32) -> u64 {
+    pub fn weigh(&self, delays: &Delays, milli: u64, random: f32) -> u64 {
         /// Endpoints that differ by less fall at random.
         const NEAR: f32 = 0.1;
         /// Such a part of requests takes an endpoint of which nothing is known for as fast as any.
         /// More would overload slow ones where nobody sends one of them enough to know.
         const TRIALS: f32 = 1.0 / 16.0;
         let Some(fastest) = self.fastest else { return milli };
-        let ratio = match delays.and_then(|delays| delays.ratio) {
-            Some(ratio) => ratio,
-            None if random < TRIALS => fastest,
-            None => 1.0,
+        let ratio = match delays.ratio {
+            ratio if ratio > 0.0 => ratio,
+            _ if random < TRIALS => fastest,
+            _ => 1.0,
         };
         (milli as f32 * ratio * (1.0 + NEAR * random)) as u64
     }
@@ -143,6 +152,16 @@ impl Typical {
     pub fn mean_us(&self) -> f32 {
         if self.count > 0.0 { self.sum / self.count } else { 0.0 }
     }
+
+    /// By how much latencies at one endpoint vary, as the square of a part of their mean. The few that
+    /// are known at first may be alike by chance, and so are those of streams that begin and end together:
+    /// until many say so, they vary as times of service often do.
+    fn variance(&self) -> f32 {
+        /// As much as these many would say: exponential ones.
+        const EXPECTED: f32 = 4.0;
+        let mean_us = self.mean_us();
+        (self.within / (mean_us * mean_us) + EXPECTED) / (self.spare + EXPECTED)
+    }
 }
 
 #[cfg(test)]
@@ -166,10 +185,16 @@ mod tests {
         all
     }
 
+    fn compare(all: &mut [Delays]) -> Lately {
+        let mut typical = Typical::default();
+        all.iter().for_each(|delays| typical.add(delays));
+        Lately::compare(typical, all.iter_mut())
+    }
+
     /// What a thousand requests count for at each.
     fn weighed(all: &mut [Delays]) -> Vec<u64> {
-        let lately = Lately::compare(true, |see| all.iter_mut().for_each(see));
-        all.iter().map(|delays| lately.weigh(Some(delays), 1_000_000, 0.0)).collect()
+        let lately = compare(all);
+        all.iter().map(|delays| lately.weigh(delays, 1_000_000, 0.0)).collect()
     }
 
     fn exponential(dice: &mut fastrand::Rng) -> f32 {
@@ -195,12 +220,19 @@ mod tests {
             let little = weighed.iter().all(|milli| (700_000..1_750_000).contains(milli));
             assert!(little, "{requests}: {weighed:?}");
         }
+        // Streams that began one after the other and end together: the first are twice as long.
+        let mut all = [Delays::default(); 4];
+        for stream in 0_u16..14 {
+            all[usize::from(stream / 4)].took(2e6 - 7e4 * f32::from(stream), 0.0);
+        }
+        assert_eq!(weighed(&mut all), [1_000_000; 4]);
         // Of whom nothing is known is taken for as fast as any now and then.
         let mut all = seen(&[1.0, 4.0], 100, exponential);
-        let lately = Lately::compare(true, |see| all.iter_mut().for_each(see));
-        let fastest = lately.weigh(Some(&all[0]), 1_000_000, 0.0);
-        assert_eq!(lately.weigh(None, 1_000_000, 0.0), fastest);
-        assert_eq!(lately.weigh(None, 1_000_000, 0.5), 1_050_000);
+        let lately = compare(&mut all);
+        let fastest = lately.weigh(&all[0], 1_000_000, 0.0);
+        let unknown = Delays::default();
+        assert_eq!(lately.weigh(&unknown, 1_000_000, 0.0), fastest);
+        assert_eq!(lately.weigh(&unknown, 1_000_000, 0.5), 1_050_000);
     }
 
     #[test]

@@ -48,12 +48,12 @@ pub struct Outcome {
 }
 
 impl Fleets {
-    /// The fleets `seed`, `seed + 1` and so on.
+    /// The fleets `seed`, `seed + 1` and so on; so many percent of each group's servers have a twin.
     ///
     /// # Errors
     /// Where one is no valid scenario: then what is drawn is wrong.
-    pub fn draw(seed: u64, count: u32) -> Result<Self, Faults> {
-        let one = |index| read(&fleet(number(seed, index)).to_string(), ".".as_ref());
+    pub fn draw(seed: u64, count: u32, twin_percent: u8) -> Result<Self, Faults> {
+        let one = |index| read(&fleet(number(seed, index), twin_percent).to_string(), ".".as_ref());
         let documents = (0..u64::from(count)).map(one).collect::<Result<_, _>>()?;
         Ok(Self { first: seed, documents })
     }

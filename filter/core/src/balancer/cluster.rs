@@ -3,7 +3,7 @@
 use super::reports::Reports;
 use crate::Map;
 use crate::aside::Aside;
-use crate::delays::{self, Delays, Lately};
+use crate::delays::{self, Delays, Lately, Typical};
 use crate::estimate::{Sight, Tuning, Usual, View};
 use crate::experience::Experience;
 use crate::membership::learned::Learned;
@@ -37,8 +37,8 @@ pub(super) struct Endpoint {
     pub(super) view: View,
     /// What this VM saw of it.
     pub(super) experience: Experience,
-    /// How long its requests took there, once one has ended.
-    pub(super) delays: Option<Box<Delays>>,
+    /// How long requests of this VM took there.
+    pub(super) delays: Delays,
     /// When this VM learned of it.
     pub(super) since_us: u64,
 }
@@ -129,6 +129,9 @@ impl Cluster {
         self.unbalanced = roster.unbalanced;
         self.slots.clear();
         self.eligible.clear();
+        if self.endpoints.is_empty() {
+            self.endpoints.reserve_exact(roster.entries.len());
+        }
         for (slot, entry) in (0_u32..).zip(roster.entries) {
             let standing = entry.standing();
             if standing == Standing::Gone {
@@ -160,7 +163,7 @@ impl Cluster {
                         refused: 0,
                         view: View::default(),
                         experience: Experience::default(),
-                        delays: None,
+                        delays: Delays::default(),
                         since_us: now_us,
                     };
                     match known {
@@ -201,20 +204,18 @@ impl Cluster {
             return;
         }
         let kept = delays::kept(ticks);
-        let mut any = false;
-        for delays in self.endpoints.iter_mut().filter_map(|e| e.delays.as_deref_mut()) {
-            any |= delays.fade(kept);
-        }
-        let Self { eligible, endpoints, .. } = self;
-        self.lately = Lately::compare(any, |see| {
-            let members = eligible.iter().map(|seat| seat.slot as usize);
-            for slot in members {
-                endpoints
-                    .get_mut(slot)
-                    .and_then(|endpoint| endpoint.delays.as_deref_mut())
-                    .map(&mut *see);
+        let (mut any, mut all) = (false, Typical::default());
+        for endpoint in self.endpoints.iter_mut().filter(|endpoint| endpoint.delays.any()) {
+            endpoint.delays.fade(kept);
+            any |= endpoint.delays.any();
+            if endpoint.standing == Standing::Eligible {
+                all.add(&endpoint.delays);
             }
-        });
+        }
+        let eligible = |endpoint: &&mut Endpoint| endpoint.standing == Standing::Eligible;
+        let delays =
+            self.endpoints.iter_mut().filter(eligible).map(|endpoint| &mut endpoint.delays);
+        self.lately = if any { Lately::compare(all, delays) } else { Lately::default() };
     }
 
     /// What is held against endpoints fades.

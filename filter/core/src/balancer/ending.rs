@@ -69,7 +69,7 @@ impl Balancer {
             seen.took(took_us, call.expected_us);
         }
         if is_pick && steered && tells(delay_us) && !endpoint.is_newcomer(now_us) {
-            endpoint.delays.get_or_insert_default().took(took_us, delay_us);
+            endpoint.delays.took(took_us, delay_us);
             cluster.lately.any = true;
         }
         if silent {

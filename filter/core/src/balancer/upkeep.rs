@@ -66,8 +66,9 @@ impl Upkeep {
 }
 
 impl Balancer {
-    /// Must be called once in [`Balancer::period_ms`]. `now_ms`: the clock of [`Balancer::new`]. Returns what to ask the admin interface, if it is time; exactly one
-    /// of [`Balancer::admin_answered`] and [`Balancer::admin_failed`] should follow.
+    /// Must be called once in [`Balancer::period_ms`]. `now_ms`: the clock of [`Balancer::new`]. Returns
+    /// what to ask the admin interface, if it is time; exactly one of [`Balancer::admin_answered`] and
+    /// [`Balancer::admin_failed`] should follow.
     pub fn tick(
         &mut self,
         proxy: &dyn Proxy,

@@ -46,6 +46,9 @@ enum Command {
         /// Number of the first; a fleet's number is its seed.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Percent of each group's servers that have a twin.
+        #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(..=100))]
+        twins: u8,
         /// Simulates nothing and writes the only fleet as a scenario file.
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
@@ -80,9 +83,11 @@ fn main() -> ExitCode {
         Command::Run { scenario, seed, policy, trace } => {
             one(&scenario, seed, policy.as_deref(), trace.as_deref())
         }
-        Command::Fleets { count: 1, seed, write: Some(path) } => write_fleet(seed, &path),
+        Command::Fleets { count: 1, seed, twins, write: Some(path) } => {
+            write_fleet(seed, twins, &path)
+        }
         Command::Fleets { write: Some(_), .. } => Err("--write takes one fleet: --count 1".into()),
-        Command::Fleets { count, seed, write: None } => fleets(seed, count),
+        Command::Fleets { count, seed, twins, write: None } => fleets(seed, count, twins),
         Command::Against { fleet } => against(&fleet),
         Command::Report { scenarios, seeds, out, max_seconds } => {
             report(&scenarios, &seeds, &out, max_seconds)
@@ -142,9 +147,9 @@ fn traced(task: &Task<'_>, index: usize, folder: &Path) -> Result<(), String> {
 }
 
 /// Where leastload does worst, of many fleets.
-fn fleets(seed: u64, count: u32) -> Result<(), String> {
+fn fleets(seed: u64, count: u32, twins: u8) -> Result<(), String> {
     let begin = Instant::now();
-    let fleets = Fleets::draw(seed, count).map_err(|faults| faults.to_string())?;
+    let fleets = Fleets::draw(seed, count, twins).map_err(|faults| faults.to_string())?;
     let (total, ended) = (fleets.runs(), AtomicUsize::new(0));
     let outcomes = fleets.run(|_| {
         let ended = ended.fetch_add(1, Ordering::Relaxed) + 1;
@@ -157,8 +162,9 @@ fn fleets(seed: u64, count: u32) -> Result<(), String> {
     Ok(())
 }
 
-fn write_fleet(number: u64, path: &Path) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(&fleet(number)).map_err(|error| error.to_string())?;
+fn write_fleet(number: u64, twins: u8, path: &Path) -> Result<(), String> {
+    let text =
+        serde_json::to_string_pretty(&fleet(number, twins)).map_err(|error| error.to_string())?;
     fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
     eprintln!("{} is fleet {number}; with SEED={number} it gives the same figures", path.display());
     Ok(())

@@ -19,9 +19,9 @@ const SECONDS: (f64, f64) = (16.0, 90.0);
 const POLICIES: [&str; 7] =
     ["leastload", "least_request", "full_scan", "peak_ewma", "c3", "prequal_sync", "central"];
 
-/// The fleet with this number, as a scenario file has it. All is rounded as it is drawn, so that
-/// its description says exactly what it is.
-pub fn fleet(number: u64) -> Value {
+/// The fleet with this number, as a scenario file has it; so many percent of each group's servers
+/// have a twin. All is rounded as it is drawn, so that its description says exactly what it is.
+pub fn fleet(number: u64, twin_percent: u8) -> Value {
     let mut draw = Draw(stream(number, PURPOSE));
     let discipline = draw.one(["fifo", "sharing"]);
     let groups = draw.groups();
@@ -55,6 +55,7 @@ pub fn fleet(number: u64) -> Value {
         "servers": servers.collect::<Vec<_>>(),
         "traffic": {"load": load, "service": service},
         "network": {"delay": delay},
+        "reports": {"twin_percent": twin_percent},
         "policies": POLICIES,
     })
 }

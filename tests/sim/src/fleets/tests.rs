@@ -9,7 +9,7 @@ const FLEETS: u32 = 200;
 
 #[test]
 fn every_fleet_is_a_valid_scenario_within_its_bounds() {
-    let fleets = Fleets::draw(0, FLEETS).unwrap();
+    let fleets = Fleets::draw(0, FLEETS, 100).unwrap();
     assert_eq!((fleets.documents.len(), fleets.runs()), (200, 1_400));
     for document in &fleets.documents {
         let scenario = &document.scenario;
@@ -53,7 +53,7 @@ fn every_fleet_is_a_valid_scenario_within_its_bounds() {
 
 #[test]
 fn whatever_can_be_drawn_is_drawn() {
-    let fleets = Fleets::draw(0, FLEETS).unwrap();
+    let fleets = Fleets::draw(0, FLEETS, 100).unwrap();
     let count = |what: &dyn Fn(&Document) -> String| {
         fleets.documents.iter().map(what).collect::<HashSet<_>>().len()
     };
@@ -71,17 +71,22 @@ fn whatever_can_be_drawn_is_drawn() {
 
 #[test]
 fn the_seed_is_the_fleet() {
-    let text = |number| fleet(number).to_string();
+    let text = |number| fleet(number, 100).to_string();
     assert_eq!(text(42), text(42));
-    let all: HashSet<_> = (0..1_000).map(|number| fleet(number)["about"].to_string()).collect();
+    let all: HashSet<_> =
+        (0..1_000).map(|number| fleet(number, 100)["about"].to_string()).collect();
     assert_eq!(all.len(), 1_000);
     // Alone or among others.
     let names = |seed, count| -> Vec<String> {
-        let fleets = Fleets::draw(seed, count).unwrap();
+        let fleets = Fleets::draw(seed, count, 100).unwrap();
         fleets.documents.into_iter().map(|document| document.scenario.name).collect()
     };
     assert_eq!(names(41, 2)[1..], names(42, 1));
     assert_eq!(names(u64::MAX, 2), ["fleet-18446744073709551615", "fleet-0"]);
+    // Twins or not, the same servers.
+    let (none, all) = (fleet(42, 0), fleet(42, 100));
+    assert_eq!(none["servers"], all["servers"]);
+    assert_ne!(none["reports"], all["reports"]);
 }
 
 fn outcome(number: u64, to_least_request: Option<f64>, mean: f64) -> Outcome {
