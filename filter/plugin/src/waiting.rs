@@ -22,7 +22,7 @@ const EARLY_US: u64 = 200;
 /// How a wait ended.
 #[derive(Clone, Copy)]
 pub(crate) enum Waited {
-    /// All who were asked answered, or cannot.
+    /// All who were asked answered, or cannot, or one is good enough.
     Answered,
     /// Some did not in time.
     Deadline,
@@ -88,13 +88,14 @@ impl Waiting {
     }
 
     /// The question to `slot` is over; `reported`: by a report, or it was another that Envoy asked.
-    /// The last one sets the request going. The effective context must be its own.
+    /// The last one, or one that is good enough, sets the request going. The effective context must be
+    /// its own.
     pub(crate) fn answered(&self, vm: &Vm, slot: u32, reported: bool) {
-        let last = self.call.borrow_mut().as_mut().is_some_and(|call| {
+        let enough = self.call.borrow_mut().as_mut().is_some_and(|call| {
             let mut balancer = vm.balancer.borrow_mut();
-            balancer.answered(call, slot, reported)
+            balancer.answered(&vm.envoy, call, self.ask(), slot, reported)
         });
-        if last && self.paused.get() {
+        if enough && self.paused.get() {
             vm.queue.remove(self);
             self.go_on(vm, Waited::Answered);
         }
@@ -115,13 +116,15 @@ impl Waiting {
             return;
         }
         if let Some(call) = self.call.borrow_mut().as_mut() {
-            let config = &self.plugin.config;
-            let ask = Ask { config, settings: &self.route.settings, cost: self.cost };
-            vm.balancer.borrow_mut().settle(&vm.envoy, call, ask);
-            steer(vm, config, &self.route, call);
+            vm.balancer.borrow_mut().settle(&vm.envoy, call, self.ask());
+            steer(vm, &self.plugin.config, &self.route, call);
         }
         self.count(vm, waited);
         host::resume_request();
+    }
+
+    fn ask(&self) -> Ask<'_> {
+        Ask { config: &self.plugin.config, settings: &self.route.settings, cost: self.cost }
     }
 
     fn count(&self, vm: &Vm, waited: Waited) {

@@ -14,6 +14,8 @@ pub(super) struct Asked {
     unsent: usize,
     /// Whoever got the questions: these slots are not to blame for silence.
     pub(super) anybody: bool,
+    /// What was answered is all that is needed.
+    suffices: bool,
 }
 
 impl Asked {
@@ -50,14 +52,27 @@ impl Asked {
         self.answered(slot);
     }
 
-    /// Whether most of those that were sent have been answered; `None` where none was.
-    pub(super) fn most_answered(&self) -> Option<bool> {
-        let sent = self.count.saturating_sub(self.unsent);
-        (sent > 0).then(|| 2 * self.unanswered().count() < sent)
+    /// No more answers are needed.
+    pub(super) fn suffice(&mut self) {
+        self.suffices = true;
     }
 
-    /// Who has not answered.
-    pub(super) fn unanswered(self) -> impl Iterator<Item = u32> {
+    pub(super) fn suffices(&self) -> bool {
+        self.suffices
+    }
+
+    /// Whether enough of those that were sent have been answered; `None` where none was.
+    pub(super) fn is_in_time(&self) -> Option<bool> {
+        let sent = self.count.saturating_sub(self.unsent);
+        (sent > 0).then(|| self.suffices || 2 * self.unanswered().count() < sent)
+    }
+
+    /// Who has not answered in the time there was.
+    pub(super) fn missed(self) -> impl Iterator<Item = u32> {
+        self.unanswered().filter(move |_| !self.suffices && !self.anybody)
+    }
+
+    fn unanswered(self) -> impl Iterator<Item = u32> {
         (0..self.count)
             .filter(move |place| self.awaited & 1 << place != 0)
             .filter_map(move |place| self.slots.get(place).copied())

@@ -69,8 +69,16 @@ impl Balancer {
     }
 
     /// The question of a call to `slot` is over; `reported`: by an answer with a report, which was
-    /// told to [`Balancer::heard`]. True where it was the last awaited: then [`Balancer::settle`].
-    pub fn answered(&mut self, call: &mut Call, slot: u32, reported: bool) -> bool {
+    /// told to [`Balancer::heard`]. True where no other is awaited, for it was the last, or says that
+    /// hardly any other can be better: then [`Balancer::settle`].
+    pub fn answered(
+        &mut self,
+        proxy: &dyn Proxy,
+        call: &mut Call,
+        ask: Ask<'_>,
+        slot: u32,
+        reported: bool,
+    ) -> bool {
         if call.verdict != Verdict::Asking {
             // Late: what it said is known, but nobody waits for it again.
             return false;
@@ -82,7 +90,23 @@ impl Balancer {
                 endpoint.view.missed();
             }
         }
-        call.asked.answered(slot)
+        let last = call.asked.answered(slot);
+        if !last && reported && self.is_good_enough(proxy, call.cluster, ask, slot) {
+            call.asked.suffice();
+        }
+        last || call.asked.suffices()
+    }
+
+    /// Whether a request may go to `slot` without looking further.
+    fn is_good_enough(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>, slot: u32) -> bool {
+        let Some(cluster) = self.clusters.get(id.index()) else { return false };
+        let Some(mut counts) = self.ledger.counts(cluster.book) else { return false };
+        let sights =
+            Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
+        let waits = !counts.own(slot).is_zero();
+        sights.is_fresh(slot)
+            && sights.allows(slot)
+            && sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
     }
 
     /// The question of a call to `slot` could not be sent: no answer to it is awaited.
@@ -129,10 +153,10 @@ impl Balancer {
         if call.verdict != Verdict::Asking {
             return;
         }
-        if let Some(in_time) = call.asked.most_answered() {
+        if let Some(in_time) = call.asked.is_in_time() {
             self.budget.waited(in_time);
         }
-        for slot in call.asked.unanswered().filter(|_| !call.asked.anybody) {
+        for slot in call.asked.missed() {
             if let Some(endpoint) = self.endpoint(call.cluster, slot) {
                 endpoint.view.missed();
             }

@@ -336,7 +336,7 @@ impl Policy for Leastload {
     #[allow(clippy::cast_possible_truncation)]
     fn probed(&mut self, env: &mut Env<'_>, server: ServerId, token: u64, stamp: Option<&Stamp>) {
         let Some(&worker) = self.workers.get(&token) else { return };
-        let Self { vms, names, proxy, .. } = self;
+        let Self { config, settings, vms, names, proxy, .. } = self;
         let vm = &mut vms[usize::from(worker)];
         vm.balancer.set_time(env.now / US);
         let Some(id) = vm.id else { return };
@@ -350,7 +350,8 @@ impl Policy for Leastload {
         if let Some(Some(open)) = self.calls.get_mut(request as usize)
             && u64::from(open.turn) == token >> 32
             && open.call.verdict() == Verdict::Asking
-            && vm.balancer.answered(&mut open.call, slot, load.is_some())
+            && let ask = (CoreAsk { config, settings, cost: open.cost })
+            && vm.balancer.answered(proxy, &mut open.call, ask, slot, load.is_some())
         {
             self.settle(env, request, worker);
         }
