@@ -187,7 +187,9 @@ mod tests {
 
     fn compare(all: &mut [Delays]) -> Lately {
         let mut typical = Typical::default();
-        all.iter().for_each(|delays| typical.add(delays));
+        for delays in &*all {
+            typical.add(delays);
+        }
         Lately::compare(typical, all.iter_mut())
     }
 

@@ -98,11 +98,16 @@ impl Balancer {
     }
 
     /// Whether a request may go to `slot` without looking further.
-    fn is_good_enough(&mut self, proxy: &dyn Proxy, id: ClusterId, ask: Ask<'_>, slot: u32) -> bool {
+    fn is_good_enough(
+        &mut self,
+        proxy: &dyn Proxy,
+        id: ClusterId,
+        ask: Ask<'_>,
+        slot: u32,
+    ) -> bool {
         let Some(cluster) = self.clusters.get(id.index()) else { return false };
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return false };
-        let sights =
-            Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
+        let sights = Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
         let waits = !counts.own(slot).is_zero();
         sights.is_fresh(slot)
             && sights.allows(slot)

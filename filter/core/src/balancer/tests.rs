@@ -9,6 +9,7 @@ mod asking;
 #[expect(clippy::float_cmp, reason = "whole numbers")]
 mod beside;
 mod delays;
+mod enough;
 mod fates;
 mod idle;
 mod informed;

@@ -6,7 +6,7 @@ use crate::load::Load;
 use crate::test;
 
 /// Twenty servers of which nothing fresh is known, and which are not idle.
-fn stale(more: &str) -> Rig {
+pub(super) fn stale(more: &str) -> Rig {
     let mut rig = Rig::new(1, &servers(20, more));
     rig.hear_all(&[busy(3.0); 20]);
     rig.pass(45);
@@ -18,14 +18,14 @@ impl Rig {
         self.vms[0].questions(call).map(|(slot, _)| slot).collect()
     }
 
-    /// The server in `slot` answers, with a report or without. Whether it was the last.
+    /// The server in `slot` answers, with a report or without. Whether no other is awaited.
     pub(super) fn answer(&mut self, call: &mut Call, slot: u32, load: Option<Load>) -> bool {
         let id = self.id(0);
         match &load {
             Some(load) => self.vms[0].heard(&self.proxy, id, slot, load, Work::ZERO),
             None => self.vms[0].unheard(id, slot),
         }
-        self.vms[0].answered(call, slot, load.is_some())
+        self.answered(call, slot, load.is_some())
     }
 
     pub(super) fn settle(&mut self, call: &mut Call) {
@@ -54,7 +54,7 @@ fn where_nothing_is_fresh_a_few_are_asked_and_the_best_of_them_serves() {
     assert_eq!(rig.proxy.leftovers(), [], "counted nowhere yet");
     let asked = rig.asked(&call);
     assert_eq!(asked.len(), 3);
-    let answers = [busy(2.0), busy(0.0), busy(1.0)];
+    let answers = [busy(3.0), busy(1.0), busy(2.0)];
     let last: Vec<bool> =
         (0..3).map(|n| rig.answer(&mut call, asked[n], Some(answers[n]))).collect();
     assert_eq!(last, [false, false, true]);
@@ -99,11 +99,11 @@ fn answers_that_come_in_part_or_late_are_used() {
     let mut rig = stale("");
     let mut call = rig.start(0);
     let asked = rig.asked(&call);
-    assert!(!rig.answer(&mut call, asked[2], Some(IDLE)));
+    assert!(!rig.answer(&mut call, asked[2], Some(busy(1.0))));
     rig.settle(&mut call);
     assert_eq!(rig.pick(0, &call), host(asked[2] as usize));
     // Too late for this one; the next has it.
-    assert!(!rig.answer(&mut call, asked[0], Some(busy(1.0))));
+    assert!(!rig.answer(&mut call, asked[0], Some(busy(2.0))));
     rig.answer(&mut call, asked[1], Some(IDLE));
     assert_eq!(rig.pick(0, &call), host(asked[2] as usize));
     let next = rig.start(0);

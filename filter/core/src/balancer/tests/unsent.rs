@@ -1,6 +1,6 @@
 //! Questions that the proxy cannot send: they tell nothing of how soon answers come.
 
-use super::informed::{IDLE, servers};
+use super::informed::{busy, servers};
 use super::*;
 use crate::config::ProbeMode;
 use crate::test;
@@ -9,7 +9,7 @@ use crate::test;
 fn rig() -> Rig {
     let mut rig = Rig::new(1, &servers(20, r#","probe":{"mode":"always"}"#));
     assert_eq!(rig.config.cluster(CLUSTER).probe_mode, ProbeMode::Always);
-    rig.hear_all(&[IDLE; 20]);
+    rig.hear_all(&[busy(1.0); 20]);
     rig
 }
 
@@ -17,7 +17,7 @@ fn rig() -> Rig {
 fn asking(rig: &mut Rig) -> (Call, Vec<u32>) {
     for _ in 0..1_000 {
         rig.pass(100);
-        rig.hear_all(&[IDLE; 20]);
+        rig.hear_all(&[busy(1.0); 20]);
         let call = rig.start(0);
         if call.verdict() == Verdict::Asking {
             let asked = rig.vms[0].questions(&call).map(|(slot, _)| slot).collect();
@@ -76,7 +76,7 @@ fn where_some_can_be_sent_they_alone_tell() {
         assert_eq!(asked.len(), 3);
         rig.vms[0].unsent(&mut call, asked[0]);
         for slot in &asked[1..=answers] {
-            assert_eq!(rig.vms[0].answered(&mut call, *slot, true), *slot == asked[2]);
+            assert_eq!(rig.answered(&mut call, *slot, true), *slot == asked[2]);
         }
         settle(&mut rig, call);
         assert_eq!(may_ask(&rig, 0.99), in_time, "{answers}");
