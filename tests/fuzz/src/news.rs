@@ -72,7 +72,7 @@ pub(crate) fn step(rig: &mut Rig, take: &mut Take<'_>, what: usize) {
     }
 }
 
-/// Whom a call asks answers, in time or late; the last one sets it going, mostly.
+/// Whom a call asks answers, in time or late; the last one, or a good one, sets it going, mostly.
 fn answer(rig: &mut Rig, take: &mut Take<'_>) {
     let open = take.below(rig.open.len());
     let id = rig.open[open].call.cluster();
@@ -86,16 +86,14 @@ fn answer(rig: &mut Rig, take: &mut Take<'_>) {
     let how = take.byte();
     let load = (!how.is_multiple_of(4)).then(|| load(take));
     let asking = rig.open[open].verdict() == Verdict::Asking;
-    let last = rig.with_call(open, |balancer, proxy, call| {
-        match &load {
-            Some(load) => balancer.heard(proxy, id, slot, load, Work::ZERO),
-            None if how < 128 => balancer.unheard(id, slot),
-            None => {}
-        }
-        balancer.answered(call, slot, load.is_some())
+    rig.with_call(open, |balancer, proxy, _| match &load {
+        Some(load) => balancer.heard(proxy, id, slot, load, Work::ZERO),
+        None if how < 128 => balancer.unheard(id, slot),
+        None => {}
     });
-    assert!(asking || !last, "late, and the last");
-    if last && how != 255 {
+    let enough = rig.answered(open, slot, load.is_some());
+    assert!(asking || !enough, "late, and all it needs");
+    if enough && how != 255 {
         rig.settle(open);
     }
 }

@@ -156,6 +156,14 @@ impl Rig {
         }
     }
 
+    /// A question of a call is over. Whether no other is awaited.
+    pub(crate) fn answered(&mut self, open: usize, slot: u32, reported: bool) -> bool {
+        let Open { vm, cluster, cost, call, .. } = &mut self.open[open];
+        let settings = self.config.cluster(cluster);
+        let ask = Ask { config: &self.config, settings: &settings, cost: *cost };
+        self.vms[*vm].balancer.answered(&self.proxy, call, ask, slot, reported)
+    }
+
     /// A call that asks goes on its way.
     pub(crate) fn settle(&mut self, open: usize) {
         let Open { vm, cluster, cost, call, .. } = &mut self.open[open];
