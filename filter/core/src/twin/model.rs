@@ -4,8 +4,8 @@
 //! A server with `c` slots and mean service time `s` lets a request that finds `n` others wait for
 //! `n + 1 - c` of them to end, each after `s / c`: it takes `s * max(1, (n + 1) / c)`. Where requests
 //! share a server's processors instead of queueing, that is what they take if the others stay as
-//! many. So two numbers describe a server, and both are found by least squares from pairs of requests
-//! in flight at arrival and latency ("latency at RIF", as in Prequal, section 4.2).
+//! many. So two numbers describe a server: those that make pairs of requests in flight at arrival and
+//! latency ("latency at RIF", as in Prequal, section 4.2) most likely.
 
 use super::within;
 use crate::load::LONGEST_SERVICE_US;
