@@ -14,8 +14,6 @@ pub(super) struct Asked {
     unsent: usize,
     /// Whoever got the questions: these slots are not to blame for silence.
     pub(super) anybody: bool,
-    /// What was answered is all that is needed.
-    suffices: bool,
 }
 
 impl Asked {
@@ -46,33 +44,25 @@ impl Asked {
         before != 0 && self.awaited == 0
     }
 
+    /// What was answered is all that is needed.
+    pub(super) fn suffice(&mut self) {
+        self.awaited = 0;
+    }
+
     /// The question to `slot` cannot be sent.
     pub(super) fn unsent(&mut self, slot: u32) {
         self.unsent += 1;
         self.answered(slot);
     }
 
-    /// No more answers are needed.
-    pub(super) fn suffice(&mut self) {
-        self.suffices = true;
-    }
-
-    pub(super) fn suffices(&self) -> bool {
-        self.suffices
-    }
-
-    /// Whether enough of those that were sent have been answered; `None` where none was.
-    pub(super) fn is_in_time(&self) -> Option<bool> {
+    /// Whether most of those that were sent have been answered; `None` where none was.
+    pub(super) fn most_answered(&self) -> Option<bool> {
         let sent = self.count.saturating_sub(self.unsent);
-        (sent > 0).then(|| self.suffices || 2 * self.unanswered().count() < sent)
+        (sent > 0).then(|| 2 * self.unanswered().count() < sent)
     }
 
-    /// Who has not answered in the time there was.
-    pub(super) fn missed(self) -> impl Iterator<Item = u32> {
-        self.unanswered().filter(move |_| !self.suffices && !self.anybody)
-    }
-
-    fn unanswered(self) -> impl Iterator<Item = u32> {
+    /// Who has not answered.
+    pub(super) fn unanswered(self) -> impl Iterator<Item = u32> {
         (0..self.count)
             .filter(move |place| self.awaited & 1 << place != 0)
             .filter_map(move |place| self.slots.get(place).copied())

@@ -91,10 +91,11 @@ impl Balancer {
             }
         }
         let last = call.asked.answered(slot);
-        if !last && reported && self.is_good_enough(proxy, call.cluster, ask, slot) {
+        let enough = !last && reported && self.is_good_enough(proxy, call.cluster, ask, slot);
+        if enough {
             call.asked.suffice();
         }
-        last || call.asked.suffices()
+        last || enough
     }
 
     /// Whether a request may go to `slot` without looking further.
@@ -158,10 +159,10 @@ impl Balancer {
         if call.verdict != Verdict::Asking {
             return;
         }
-        if let Some(in_time) = call.asked.is_in_time() {
+        if let Some(in_time) = call.asked.most_answered() {
             self.budget.waited(in_time);
         }
-        for slot in call.asked.missed() {
+        for slot in call.asked.unanswered().filter(|_| !call.asked.anybody) {
             if let Some(endpoint) = self.endpoint(call.cluster, slot) {
                 endpoint.view.missed();
             }
