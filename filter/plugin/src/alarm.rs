@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::host;
 use crate::vm::Vm;
+use crate::waiting::EARLY_US;
 
 /// A root context's timer. Envoy starts it again after each tick.
 #[derive(Default)]
@@ -29,10 +30,10 @@ impl Alarm {
 
     /// Ticks at `due_us` at the latest, as far as a timer of whole milliseconds can.
     pub(crate) fn wake(&self, vm: &Vm, due_us: u64) {
-        // Within a millisecond is as near as it can be.
-        if self.next_us.get() >= due_us.saturating_add(1_000) {
+        // Within a millisecond is as near as it can be, and a moment of that is for the timer itself.
+        if self.next_us.get() >= due_us.saturating_add(1_000 - EARLY_US) {
             let now_us = vm.now_us();
-            self.set(now_us, milliseconds(due_us.saturating_sub(now_us)));
+            self.set(now_us, wait_ms(due_us.saturating_sub(now_us)));
         }
     }
 
@@ -62,7 +63,7 @@ impl Alarm {
             wanted = wanted.min(milliseconds(vm.until_tick_us(now_us, wanted * 1_000)));
         }
         if let Some(due_us) = vm.queue.earliest_us() {
-            wanted = wanted.min(milliseconds(due_us.saturating_sub(now_us)));
+            wanted = wanted.min(wait_ms(due_us.saturating_sub(now_us)));
         }
         if wanted == self.period_ms.get() {
             self.next_us.set(now_us + wanted * 1_000);
@@ -76,6 +77,12 @@ impl Alarm {
         self.next_us.set(now_us + period_ms * 1_000);
         host::set_tick_period(Duration::from_millis(period_ms));
     }
+}
+
+/// The timer for a request that is due in so long: it may go a little early, and so is late by less than
+/// a millisecond.
+fn wait_ms(us: u64) -> u64 {
+    milliseconds(us.saturating_sub(EARLY_US))
 }
 
 /// Whole milliseconds, at least one: 0 would stop a timer.

@@ -17,7 +17,7 @@ use crate::root::{Plugin, Route};
 use crate::vm::Vm;
 
 /// A request may go so many microseconds too early: its timer counts in milliseconds.
-const EARLY_US: u64 = 200;
+pub(crate) const EARLY_US: u64 = 400;
 
 /// How a wait ended.
 #[derive(Clone, Copy)]

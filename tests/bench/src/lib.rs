@@ -6,6 +6,7 @@
 //! | [`servers`] | what answers the requests, at next to no cost? |
 //! | [`stamps`] | what do servers say of their load, and was it read? |
 //! | [`load`] | what sends them, always the same number at once? |
+//! | [`waits`] | for how long do requests wait whose questions nobody answers? |
 //! | [`usage`] | how much CPU time did a process use? |
 //! | [`cores`] | how are Envoy and the load kept apart? |
 //! | [`run`] | in which order is what measured, and what makes a measurement void? |
@@ -31,3 +32,4 @@ pub mod servers;
 pub mod stamps;
 pub mod summary;
 pub mod usage;
+pub mod waits;

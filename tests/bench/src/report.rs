@@ -10,6 +10,7 @@ use crate::{
     micro::Micro,
     run::Outcome,
     summary::{Row, STEADY, Spread, StampCost, rows, steady},
+    waits::{self, BOUND_US, Quantiles},
 };
 
 /// Most CPU per request of leastload, in that of the empty filter.
@@ -24,6 +25,8 @@ pub struct Report {
     pub machine: Machine,
     /// Each comparison, with every sample.
     pub comparisons: Vec<Comparison>,
+    /// How long requests wait whose questions nobody answers.
+    pub waits: Vec<waits::Row>,
     /// The benchmarks of core.
     pub micro: Vec<Micro>,
 }
@@ -54,6 +57,10 @@ impl Report {
         for comparison in &self.comparisons {
             text.push('\n');
             text.push_str(&comparison.text());
+        }
+        if !self.waits.is_empty() {
+            text.push('\n');
+            text.push_str(&waits_text(&self.waits));
         }
         if !self.micro.is_empty() {
             text.push('\n');
@@ -180,6 +187,39 @@ impl StampCost {
              {interval}); target {target_us:.0}: {word}\n"
         )
     }
+}
+
+fn waits_text(rows: &[waits::Row]) -> String {
+    let mut text = format!(
+        "waits for answers that never come: by how much they were longer than probe.deadline, in \
+         milliseconds, and the share of those that were so by more than {BOUND_US} us; beside them \
+         what requests took that did not wait\n{:<8} {:<9} {:>7} {:>6} {:>35} {:>8} {:>36}\n",
+        "deadline",
+        "timers",
+        "at once",
+        "waits",
+        "late: p50, p99, p99.9, most",
+        "beyond",
+        "did not wait: p50, p99, p99.9, most"
+    );
+    for row in rows {
+        let four = |Quantiles { p50, p99, p999, most, .. }: Quantiles| {
+            let [p50, p99, p999, most] = [p50, p99, p999, most].map(|us| us as f64 / 1e3);
+            format!("{p50:.2} {p99:>7.2} {p999:>7.2} {most:>7.2}")
+        };
+        let _ = writeln!(
+            text,
+            "{:<8} {:<9} {:>7} {:>6} {:>35} {:>8} {:>36}",
+            format!("{} ms", row.deadline_ms),
+            if row.precise { "precise" } else { "usual" },
+            row.streams,
+            row.late_us.count,
+            four(row.late_us),
+            format!("{:.2} %", 100.0 * row.beyond),
+            four(row.others_us),
+        );
+    }
+    text
 }
 
 fn micro_text(micro: &[Micro]) -> String {

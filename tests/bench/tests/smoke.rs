@@ -8,6 +8,7 @@ use leastload_bench::{
     machine::Machine,
     report::{Comparison, Report},
     run::{Plan, run},
+    waits,
 };
 use tokio::task::LocalSet;
 
@@ -52,7 +53,8 @@ async fn all_arms_are_measured_and_steer_where_they_should() {
     assert_eq!((reference.ratio.low, reference.ratio.high), (1.0, 1.0));
 
     let machine = Machine::look(&plan.envoy, &leastload, &empty).unwrap();
-    let report = Report { machine, comparisons: vec![comparison], micro: Vec::new() };
+    let report =
+        Report { machine, comparisons: vec![comparison], waits: Vec::new(), micro: Vec::new() };
     let text = report.text();
     for arm in &plan.arms {
         assert!(text.contains(arm.title()), "no {arm:?} in\n{text}");
@@ -87,7 +89,7 @@ async fn stamps_are_read_where_they_are_asked_for_and_only_there() {
         comparisons.push(comparison);
     }
     let machine = Machine::look("1", &leastload, &empty).unwrap();
-    let report = Report { machine, comparisons, micro: Vec::new() };
+    let report = Report { machine, comparisons, waits: Vec::new(), micro: Vec::new() };
     let text = report.text();
     for proxy in ["client's proxy", "server's proxy"] {
         assert!(text.contains(proxy), "nothing of the {proxy} in\n{text}");
@@ -107,4 +109,34 @@ async fn an_envoy_that_fails_calls_ends_the_run() {
     let comparing = run(&plan, modules, program, |_| {});
     let error = LocalSet::new().run_until(comparing).await.unwrap_err().to_string();
     assert!(error.contains("500 of 500 calls failed"), "{error}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn requests_wait_until_their_deadline_with_either_timer() {
+    let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
+    let modules = Modules { leastload: &leastload, empty: &empty };
+    let program = Path::new(env!("CARGO_BIN_EXE_bench"));
+    let plan = waits::Plan {
+        deadlines_ms: vec![20],
+        streams: vec![8],
+        requests: 500,
+        envoy: leastload_fleet::envoy::DEFAULT_VERSION.into(),
+        pin: true,
+    };
+    let measuring = waits::run(&plan, modules, program, |_| {});
+    let rows = LocalSet::new().run_until(measuring).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.precise).collect::<Vec<_>>(), [true, false]);
+    for row in &rows {
+        let waited = row.late_us.count;
+        assert!(waited > 0 && waited + row.others_us.count == 500, "{row:?}");
+        assert!(row.others_us.p50 < 20_000 && row.late_us.p50 >= -400, "{row:?}");
+    }
+    let machine = Machine::look(&plan.envoy, &leastload, &empty).unwrap();
+    let report = Report { machine, comparisons: Vec::new(), waits: rows, micro: Vec::new() };
+    let text = report.text();
+    for cell in ["precise", "usual", "20 ms"] {
+        assert!(text.contains(cell), "no {cell} in\n{text}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["waits"][1]["deadline_ms"], 20, "{json}");
 }

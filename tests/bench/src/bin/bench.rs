@@ -9,13 +9,14 @@ use leastload_bench::{
     micro,
     report::{Comparison, Report},
     run::{self, Plan},
-    servers,
+    servers, waits,
 };
 use leastload_fleet::{Error, Result, envoy};
 use tokio::task::LocalSet;
 
 /// CPU per request in real Envoys: ours beside Envoy's own balancers and an empty Wasm filter.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -31,6 +32,9 @@ struct Arguments {
     /// Only what load reports of servers cost, in a request's CPU time at either proxy.
     #[arg(long)]
     stamps: bool,
+    /// Only how long requests wait whose questions nobody answers.
+    #[arg(long, conflicts_with = "stamps")]
+    waits: bool,
     /// Measurements of each arm.
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
@@ -97,6 +101,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
     let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
     let modules = Modules { leastload: &leastload, empty: &empty };
     let program = env::current_exe().map_err(Error::io("find own binary"))?;
+    let say = |what: &str| eprintln!("{what}");
     let mut arms = Arm::USUAL.to_vec();
     if arguments.extras {
         arms.extend(Arm::EXTRA);
@@ -108,9 +113,21 @@ async fn bench(arguments: Arguments) -> Result<()> {
     let mut report = Report {
         machine: Machine::look(&arguments.envoy, &leastload, &empty)?,
         comparisons: Vec::new(),
+        waits: Vec::new(),
         micro: micro::read(&arguments.criterion),
     };
-    for &workers in &arguments.workers {
+    if !arguments.stamps {
+        // Envoy has next to nothing to do, or as much as it can.
+        let plan = waits::Plan {
+            deadlines_ms: vec![1, 2, 5, 10],
+            streams: vec![4, 64],
+            requests: arguments.requests,
+            envoy: arguments.envoy.clone(),
+            pin: !arguments.no_pin,
+        };
+        report.waits = waits::run(&plan, modules, &program, say).await?;
+    }
+    for &workers in arguments.workers.iter().filter(|_| !arguments.waits) {
         let here = arguments.endpoints.iter().flat_map(|endpoints| {
             [(*endpoints, arms.clone()), (*endpoints, Arm::CLIENT_STAMPS.to_vec())]
         });
@@ -131,7 +148,8 @@ async fn bench(arguments: Arguments) -> Result<()> {
                 pin: !arguments.no_pin,
                 envoy: arguments.envoy.clone(),
             };
-            let say = |what: &str| eprintln!("{endpoints} endpoints, {workers} workers: {what}");
+            let say =
+                |what: &str| say(&format!("{endpoints} endpoints, {workers} workers: {what}"));
             report
                 .comparisons
                 .push(Comparison::new(run::run(&plan, modules, &program, say).await?));
