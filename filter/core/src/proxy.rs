@@ -20,6 +20,19 @@ pub enum ClusterGauge {
     Outstanding,
     /// Age of the membership, in milliseconds.
     Age,
+    /// What a twin tells of its server: time of service in microseconds; 0: not known.
+    Service,
+    /// Requests served at a time, in thousandths; 0: not known.
+    Slots,
+    /// The part of what askers would like to ask that they may, in thousandths.
+    Asks,
+    /// 1 where it drains or does not serve, else 0.
+    Draining,
+}
+
+impl ClusterGauge {
+    /// How many there are.
+    pub const COUNT: usize = Self::Draining as usize + 1;
 }
 
 /// The proxy: a store that all its workers share, and gauges that are one atomic each in the whole

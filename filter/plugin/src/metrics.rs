@@ -78,7 +78,7 @@ pub(crate) struct Envoy {
 #[derive(Default)]
 struct Figures {
     names: Map<String, u32>,
-    handles: Vec<[Handle; 4]>,
+    handles: Vec<[Handle; ClusterGauge::COUNT]>,
 }
 
 impl Envoy {
@@ -252,11 +252,15 @@ impl Proxy for Envoy {
     }
 
     fn cluster_gauge(&self, cluster: &str, figure: ClusterGauge, value: u64) {
-        let (at, metric) = match figure {
-            ClusterGauge::Known => (0, "endpoints_known"),
-            ClusterGauge::Eligible => (1, "endpoints_eligible"),
-            ClusterGauge::Outstanding => (2, "outstanding_milli"),
-            ClusterGauge::Age => (3, "membership_age_ms"),
+        let metric = match figure {
+            ClusterGauge::Known => "endpoints_known",
+            ClusterGauge::Eligible => "endpoints_eligible",
+            ClusterGauge::Outstanding => "outstanding_milli",
+            ClusterGauge::Age => "membership_age_ms",
+            ClusterGauge::Service => "twin_service_us",
+            ClusterGauge::Slots => "twin_slots_milli",
+            ClusterGauge::Asks => "twin_asks_milli",
+            ClusterGauge::Draining => "twin_draining",
         };
         let mut figures = self.figures.borrow_mut();
         let index = if let Some(index) = figures.names.get(cluster) {
@@ -264,12 +268,11 @@ impl Proxy for Envoy {
         } else {
             let index = figures.handles.len();
             figures.names.insert(cluster.to_owned(), u32::try_from(index).unwrap_or(u32::MAX));
-            figures.handles.push(<[Handle; 4]>::default());
+            figures.handles.push(Default::default());
             index
         };
-        let Some(handle) = figures.handles.get(index).and_then(|handles| handles.get(at)) else {
-            return;
-        };
+        let handles = figures.handles.get(index);
+        let Some(handle) = handles.and_then(|all| all.get(figure as usize)) else { return };
         let labels = [("cluster", cluster)];
         if let Some(id) = self.id(handle, MetricType::Gauge, &labels, metric) {
             let _ = hostcalls::record_metric(id, value);

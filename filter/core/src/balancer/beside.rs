@@ -5,8 +5,9 @@ use super::Balancer;
 use crate::ages::Term;
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::load::Load;
 use crate::membership::admin::{Cluster, Health, Snapshot};
-use crate::proxy::Proxy;
+use crate::proxy::{ClusterGauge, Proxy};
 use crate::records::{self, Server, server_key};
 use crate::report::Stamp;
 use crate::twin::{Twin, TwinTuning};
@@ -107,6 +108,11 @@ impl Beside {
         });
     }
 
+    /// What its load is, with so many in flight; `drains`: its proxy does.
+    fn load(&self, in_flight: f32, drains: bool) -> Load {
+        Load { draining: self.unwell || drains, ..self.twin.load(in_flight) }
+    }
+
     /// Requests in flight over all workers.
     fn in_flight(&self, proxy: &dyn Proxy, ledger: &mut Ledger, without: Work) -> f32 {
         let mut work = ledger.outstanding(proxy, self.book, 0);
@@ -164,8 +170,8 @@ impl Balancer {
         if visit.is_none() {
             server.twin.asked();
         }
-        let mut load = server.twin.load(server.in_flight(proxy, &mut self.ledger, carried));
-        load.draining = server.unwell || self.serving.drains;
+        let in_flight = server.in_flight(proxy, &mut self.ledger, carried);
+        let load = server.load(in_flight, self.serving.drains);
         let rates = server.twin.rates();
         let utilization = match (load.service_us, load.slots) {
             (Some(service_us), Some(slots)) => rates.ended * service_us / 1e6 / slots,
@@ -221,6 +227,21 @@ impl Balancer {
         }
     }
 
+    /// Publishes what askers are told.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub(super) fn tell_of_servers(&self, proxy: &dyn Proxy) {
+        for server in &self.twins {
+            let load = server.load(0.0, self.serving.drains);
+            let tell = |figure, value: f32| {
+                proxy.cluster_gauge(cluster_of(&server.name), figure, value as u64);
+            };
+            tell(ClusterGauge::Service, load.service_us.unwrap_or(0.0));
+            tell(ClusterGauge::Slots, load.slots.unwrap_or(0.0) * 1_000.0);
+            tell(ClusterGauge::Asks, load.asks * 1_000.0);
+            tell(ClusterGauge::Draining, f32::from(u8::from(load.draining)));
+        }
+    }
+
     /// Time passed: the workers tell each other what they learned.
     pub(super) fn learn_of_servers(&mut self, proxy: &dyn Proxy, config: &Config) {
         #[expect(clippy::cast_precision_loss, reason = "at most 100,000")]
@@ -236,6 +257,10 @@ impl Balancer {
             }
             let conclude = coordinates.then_some(elapsed_ms);
             server.exchange(proxy, conclude, &tuning);
+        }
+        // With the other figures.
+        if coordinates && self.coordinating.round_ms == now_ms {
+            self.tell_of_servers(proxy);
         }
     }
 }

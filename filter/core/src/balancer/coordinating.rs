@@ -41,7 +41,7 @@ pub(super) struct Coordinating {
     asked_clusters: usize,
     /// Whether none of them was that of anything but a server beside the proxy.
     asked_servers_alone: bool,
-    round_ms: u64,
+    pub(super) round_ms: u64,
     /// By cluster and slot, when its endpoint was first seen gone.
     gone: Vec<Vec<Option<u64>>>,
 }

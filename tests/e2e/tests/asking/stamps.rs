@@ -1,10 +1,10 @@
 //! Stamps travel from the filter beside a server to the one before it, and no further.
 
-use leastload_e2e::{counts::nothing_is_outstanding, held::Held};
+use leastload_e2e::{counts::nothing_is_outstanding, held::Held, wait::eventually};
 use leastload_fleet::proto::helloworld::{Ending, HelloRequest};
 use serde_json::json;
 
-use crate::lab::{ASK, Plan, call, connect};
+use crate::lab::{ASK, Plan, call, connect, sum};
 
 /// Names of ours in a response.
 const OURS: [&str; 4] =
@@ -87,4 +87,26 @@ async fn only_who_asks_and_may_know_gets_one() {
         let got = reply.metadata().contains_key("endpoint-load-metrics");
         assert_eq!(got, stamped, "{inbound} asks: {asks}");
     }
+}
+
+#[tokio::test]
+async fn what_a_twin_tells_is_in_its_metrics() {
+    let lab = Plan::new(2).start().await;
+    let of = [("cluster", "inbound|1||")];
+    let figure = async |metric: &str| sum(&lab.twins, metric, &of).await;
+    // Nothing for a second after the first answers.
+    eventually("it knows how long requests take", async || {
+        lab.served_by(0, 20).await;
+        let known = [figure("twin_service_us").await, figure("twin_slots_milli").await];
+        if known[0] > 0 && known[1] >= 1_000 { Ok(()) } else { Err(format!("{known:?}")) }
+    })
+    .await;
+    assert_eq!((figure("twin_asks_milli").await, figure("twin_draining").await), (1_000, 0));
+    assert_eq!(sum(&lab.envoy, "twin_service_us", &[]).await, 0, "the proxy before them has none");
+    lab.twins.admin().post("/healthcheck/fail").await.unwrap();
+    eventually("it says that it drains", async || {
+        let draining = figure("twin_draining").await;
+        if draining == 1 { Ok(()) } else { Err(draining) }
+    })
+    .await;
 }

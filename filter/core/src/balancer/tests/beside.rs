@@ -34,6 +34,11 @@ impl Rig {
         self.probe(vm).load.service_us.map(f32::round)
     }
 
+    /// What is published of the server.
+    fn figure(&self, figure: &str) -> u64 {
+        self.proxy.figures.borrow()[&(SERVER.to_owned(), figure.to_owned())]
+    }
+
     fn draining(&mut self) -> Vec<bool> {
         (0..self.vms.len()).map(|vm| self.probe(vm).load.draining).collect()
     }
@@ -107,6 +112,10 @@ fn what_one_worker_learns_all_know_at_their_next_tick() {
     rig.vms.remove(1);
     rig.ticks(20);
     assert!(rig.service_us(1).unwrap() >= 1_250.0);
+    // Published once a second.
+    rig.ticks(4);
+    assert!((1_250..=5_000).contains(&rig.figure("Service")));
+    assert_eq!((rig.figure("Slots"), rig.figure("Asks")), (1_000, 1_000));
 }
 
 #[test]
@@ -223,7 +232,7 @@ const FIT: &str = r#""eds_health_status":"HEALTHY""#;
 const FAILED: &str = r#""eds_health_status":"HEALTHY","failed_active_health_check":true"#;
 
 #[test]
-fn one_question_is_about_clusters_and_servers_and_the_server_is_in_no_figure() {
+fn one_question_is_about_clusters_and_servers_and_figures_are_each_their_own() {
     let mut rig = Rig::new(1, r#"{"discovery":{"static":{"twin:inbound|80||":["a:1"]}}}"#);
     rig.serve(0, 5, 1_000);
     let body = admin(&[]);
@@ -239,7 +248,14 @@ fn one_question_is_about_clusters_and_servers_and_the_server_is_in_no_figure() {
         let about = format!("/clusters?format=json&filter=%5E%28{names}%7Cprometheus_stats%29%24");
         assert!(others.iter().all(|path| *path == about), "{others:?}");
     }
-    assert!(rig.proxy.figures.borrow().keys().all(|(cluster, _)| cluster == CLUSTER));
+    let mut figures: Vec<_> = rig.proxy.figures.borrow().keys().cloned().collect();
+    figures.sort_unstable();
+    let of = |name: &str, all: [&str; 4]| all.map(|figure| (name.to_owned(), figure.to_owned()));
+    let of_cluster = of(CLUSTER, ["Age", "Eligible", "Known", "Outstanding"]);
+    assert_eq!(
+        figures,
+        [of_cluster, of(SERVER, ["Asks", "Draining", "Service", "Slots"])].concat()
+    );
 }
 
 #[test]
@@ -259,6 +275,7 @@ fn a_proxy_that_drains_says_so_on_every_worker() {
         // As long as it waits after a word that is none.
         asked_meanwhile(&mut rig, 130, body, Some(&admin(&[])));
         assert_eq!(rig.draining(), [drains; 2], "{body}");
+        assert_eq!(rig.figure("Draining"), u64::from(drains), "{body}");
     }
     // One that could not be asked is no reason either, and is no failure to find members.
     rig.admin = None;
