@@ -54,6 +54,9 @@ async fn every_row_is_measured_and_written() {
             assert_eq!(round.steered.is_some(), row.policy == Policy::Leastload, "{row:?}");
             assert_ne!(round.steered, Some(0.0), "nothing was steered: {row:?}");
             assert!(round.proxies_us > 0.0 && round.twins_us > 0.0, "{row:?}");
+            assert!(round.servers.iter().map(|server| server.calls).sum::<u64>() > 0, "{row:?}");
+            let told = round.servers.iter().map(|server| server.told.is_some());
+            assert_eq!(told.collect::<Vec<_>>(), [row.policy == Policy::Leastload; 2], "{row:?}");
         }
         let steers = row.policy == Policy::Leastload;
         assert_eq!(row.twins, if steers { Twins::Module } else { Twins::Plain });
@@ -84,8 +87,10 @@ async fn leastload_is_measured_with_twins_without_them_and_by_another_mechanism(
     let mut spec = spec("leastload,leastload_without_twins,leastload-other");
     spec.loads = vec![0.3];
     spec.twin_processes = Some(1);
-    spec.variants =
-        BTreeMap::from([("other".into(), json!({"override": {"mechanism": "override_host"}}))]);
+    // The path of the module is given twice, so that it could be another one.
+    let module = spec.module.display().to_string();
+    let other = json!({"override": {"mechanism": "override_host"}, "module": module});
+    spec.variants = BTreeMap::from([("other".into(), other)]);
     let outcome = rows::run(&spec, program(), |line| println!("{line}")).await.unwrap();
     let seen: Vec<_> =
         outcome.rows.iter().map(|row| (row.arm.as_str(), row.policy, row.twins)).collect();

@@ -46,7 +46,8 @@ struct Arguments {
     #[arg(long, value_parser = json, value_name = "JSON", default_value = "{}")]
     twin_config: Value,
     /// Plugin configuration of the rows `leastload-NAME` and `leastload_without_twins-NAME`, merged
-    /// over --config; what it has under "twin" goes over --twin-config. May be given many times.
+    /// over --config; what it has under "twin" goes over --twin-config, and "module" is the path of
+    /// another module. May be given many times.
     #[arg(long = "variant", value_parser = variant, value_name = "NAME=JSON")]
     variants: Vec<(String, Value)>,
     /// Calls a server works on at once.

@@ -72,7 +72,8 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
         spec.capacity(),
         spec.work
     ));
-    let bench = Bench { spec, servers, twins, proxies };
+    let meters = servers::Meters::of(servers.addresses())?;
+    let bench = Bench { spec, servers, meters, twins, proxies };
     bench.learn().await?;
     let before = bench.usage(spec.proxies)?;
     sleep(IDLE).await;
@@ -112,6 +113,7 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
 struct Bench<'a> {
     spec: &'a Spec,
     servers: Servers,
+    meters: servers::Meters,
     twins: twins::Twins,
     proxies: Proxies,
 }
@@ -179,9 +181,14 @@ impl Bench<'_> {
         let start = Instant::now();
         let load = load::in_own_thread(spec);
         sleep(self.spec.warm_up).await;
+        self.meters.reset().await?;
         let before = self.usage(row.proxies)?;
         sleep_until(start + self.spec.warm_up + self.spec.measured).await;
         let busy = self.usage(row.proxies)?.since(&before);
+        let mut servers = self.meters.read().await?;
+        for (server, told) in servers.iter_mut().zip(self.twins.told(self.spec, &row.arm).await?) {
+            server.told = Some(told);
+        }
         let load = load.await.map_err(|_| Error::Child("the load client died".into()))??;
         let now = self.tally(row).await?;
         let counted = earlier.zip(now).map(|(earlier, now)| {
@@ -191,7 +198,7 @@ impl Bench<'_> {
                 probes: by_call(now.probes - earlier.probes),
             }
         });
-        Ok(Round::new(seed, &load, busy, counted))
+        Ok(Round::new(seed, &load, busy, counted, servers))
     }
 
     async fn tally(&self, row: &Row) -> Result<Option<Tally>> {

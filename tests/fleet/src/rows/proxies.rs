@@ -136,7 +136,7 @@ fn listener(spec: &Spec, arm: &Arm, name: &str, proxy: usize) -> Listener {
             if configuration["probe"]["cluster"] == PROBE_CLUSTER {
                 configuration["probe"]["cluster"] = json!(probe_cluster(proxy));
             }
-            let wasm = Wasm::new(&spec.module).configuration(configuration);
+            let wasm = Wasm::new(spec.module(arm)).configuration(configuration);
             http.wasm = Some(Wasm { name: name.into(), vm_id: name.into(), ..wasm });
             // In this listener alone, where EnvoyConfig::mechanism would put it into all.
             let mechanism = spec.mechanism(arm);

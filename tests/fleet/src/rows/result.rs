@@ -34,7 +34,11 @@ pub const VERSION: u32 = 1;
 ///           "p50_ms": 60.1, "p90_ms": .., "p99_ms": .., "p999_ms": .., "max_ms": .., "mean_ms": ..,
 ///           "client_late_p99_ms": 2.1, "machine_busy": 0.5, "others_busy": 0.03,
 ///           "client_busy": .., "servers_busy": .., "proxies_busy": .., "twins_busy": ..,
-///           "proxies_us": 61.2, "twins_us": 48.0, "probes": 0.0, "steered": null
+///           "proxies_us": 61.2, "twins_us": 48.0, "probes": 0.0, "steered": null,
+///           "servers": [
+///             {"calls": 1080, "mean_in_flight": 4.1, "most_in_flight": 13,
+///              "told": {"service_ms": 39.8, "slots": 4.2}}, ..
+///           ]
 ///         }, ..
 ///       ],
 ///       "p50_ms": {"median": 60.1, "min": 59.0, "max": 61.3},
@@ -51,7 +55,8 @@ pub const VERSION: u32 = 1;
 /// as a share of `capacity`, `rate` the calls a second that make it up; `proxies` of a row is
 /// through how many its calls went, `proxies_us` and `twins_us` the CPU time of these proxies and of
 /// all twins by call, ticking filters of other rows included (`idle` has what all of them use
-/// without calls), `probes` how often a proxy asked a server, by call. Rows are in the order of the table.
+/// without calls), `probes` how often a proxy asked a server, by call; `servers` of a round is what each
+/// was given in it, and what its twin `told` of it at the end, null where it has none. Rows are in the order of the table.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Outcome {
     /// [`VERSION`].
@@ -193,6 +198,31 @@ pub struct Round {
     /// Share of the calls, those of the warm-up included, that went where leastload said; null for
     /// other policies.
     pub steered: Option<f64>,
+    /// By server; empty where that was not written down.
+    #[serde(default)]
+    pub servers: Vec<ServerRound>,
+}
+
+/// A server in one round.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ServerRound {
+    /// Calls that came.
+    pub calls: u64,
+    /// Calls there at a time, waiting ones included: mean over time.
+    pub mean_in_flight: f64,
+    /// The most.
+    pub most_in_flight: u32,
+    /// What its twin says of it at the end; None where it has none.
+    pub told: Option<Told>,
+}
+
+/// What a twin says of its server; zeros where it does not know yet.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Told {
+    /// Time of service, in milliseconds.
+    pub service_ms: f64,
+    /// Calls served at a time.
+    pub slots: f64,
 }
 
 impl Settings {
@@ -236,6 +266,7 @@ impl Round {
         load: &LoadReport,
         busy: usage::Busy,
         counted: Option<Counted>,
+        servers: Vec<ServerRound>,
     ) -> Self {
         let by_call = |time: Duration| round(time.as_secs_f64() * 1e6 / load.sent.max(1) as f64);
         Self {
@@ -259,6 +290,7 @@ impl Round {
             twins_us: by_call(busy.envoys.twins),
             probes: counted.map_or(0.0, |counted| round(counted.probes)),
             steered: counted.map(|counted| round(counted.steered)),
+            servers,
         }
     }
 }
@@ -300,6 +332,6 @@ impl RowResult {
 }
 
 /// To three decimals: what is beyond is noise, and would not read back to the last digit.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -1,9 +1,13 @@
 //! All servers in one process of one thread: they only sleep.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
+use tonic::transport::Channel;
+
+use super::result::{self, ServerRound};
 use crate::{
-    Result,
+    Error, Result,
+    proto::stats::{StatsRequest, stats_client::StatsClient},
     server::{self, ServerOptions},
     serving::{self, Servers},
 };
@@ -18,6 +22,54 @@ pub fn start(program: &Path, slots: usize, speeds: &[f64]) -> Result<Servers> {
     let arguments =
         ["serve".into(), format!("--slots={slots}"), format!("--speeds={}", speeds.join(","))];
     Servers::start(program, &arguments)
+}
+
+/// What the servers count, asked without a proxy.
+#[derive(Debug)]
+pub struct Meters(Vec<StatsClient<Channel>>);
+
+impl Meters {
+    /// Reaches all of them, now and then again.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub fn of(servers: &[SocketAddr]) -> Result<Self> {
+        let client = |server: &SocketAddr| {
+            let channel = Channel::from_shared(format!("http://{server}"))
+                .map_err(|error| Error::Argument(error.to_string()))?;
+            Ok(StatsClient::new(channel.connect_lazy()))
+        };
+        servers.iter().map(client).collect::<Result<_>>().map(Self)
+    }
+
+    /// Starts the counting anew.
+    ///
+    /// # Errors
+    /// When a server does not answer.
+    pub async fn reset(&self) -> Result<()> {
+        for client in &self.0 {
+            client.clone().reset(StatsRequest {}).await?;
+        }
+        Ok(())
+    }
+
+    /// What each has counted since.
+    ///
+    /// # Errors
+    /// When a server does not answer.
+    pub async fn read(&self) -> Result<Vec<ServerRound>> {
+        let mut all = Vec::with_capacity(self.0.len());
+        for client in &self.0 {
+            let stats = client.clone().get(StatsRequest {}).await?.into_inner();
+            all.push(ServerRound {
+                calls: stats.calls.values().sum(),
+                mean_in_flight: result::round(stats.mean_in_flight),
+                most_in_flight: stats.max_in_flight,
+                told: None,
+            });
+        }
+        Ok(all)
+    }
 }
 
 /// The process, see [`serving::serve`].

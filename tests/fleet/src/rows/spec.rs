@@ -51,7 +51,7 @@ pub struct Spec {
     /// Plugin configuration of the twins of all leastload rows, merged over the defaults.
     pub twin_config: Value,
     /// By name: an object that a row's variant merges over `config`; what it has under `twin` goes
-    /// over `twin_config`.
+    /// over `twin_config`, and `module` is the path of another module for proxies and twins.
     pub variants: BTreeMap<String, Value>,
     /// Calls a server works on at once, 1 or more; the rest waits in arrival order.
     pub slots: usize,
@@ -135,6 +135,7 @@ impl Spec {
         let mut variant = self.variant(arm).clone();
         if let Some(variant) = variant.as_object_mut() {
             variant.remove("twin");
+            variant.remove("module");
         }
         merge(&mut all, &variant);
         all
@@ -146,6 +147,12 @@ impl Spec {
         merge(&mut all, &self.twin_config);
         merge(&mut all, self.variant(arm).get("twin").unwrap_or(&Value::Null));
         all
+    }
+
+    /// The module in an arm's proxies and twins.
+    pub fn module(&self, arm: &Arm) -> PathBuf {
+        let own = self.variant(arm).get("module").and_then(Value::as_str);
+        own.map_or_else(|| self.module.clone(), PathBuf::from)
     }
 
     /// How an arm's picks are carried out, as its configuration says.
@@ -188,6 +195,8 @@ impl Spec {
         let unknown = arms
             .iter()
             .find_map(|arm| arm.variant.as_ref().filter(|name| !self.variants.contains_key(*name)));
+        let mut modules = arms.iter().filter(|arm| arm.steers()).map(|arm| self.module(arm));
+        let missing = modules.find(|module| !module.is_file());
         let mut given = [&self.config, &self.twin_config].into_iter().chain(self.variants.values());
         let fault = if rows.is_empty() {
             "no row to measure at these loads".to_owned()
@@ -207,8 +216,8 @@ impl Spec {
             "a variant's name must be of letters, digits and underscores".to_owned()
         } else if given.any(|value| !value.is_object() && !value.is_null()) {
             "a configuration must be a JSON object".to_owned()
-        } else if arms.iter().any(Arm::steers) && !self.module.is_file() {
-            format!("{} is missing: run `make build` first", self.module.display())
+        } else if let Some(missing) = missing {
+            format!("{} is missing: run `make build` first", missing.display())
         } else {
             return Ok(());
         };
@@ -252,6 +261,8 @@ impl Default for Spec {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -272,17 +283,20 @@ mod tests {
             twin_config: json!({"d": 3}),
             variants: BTreeMap::from([(
                 "x".to_owned(),
-                json!({"a": {"b": 5}, "twin": {"role": "auto"}}),
+                json!({"a": {"b": 5}, "twin": {"role": "auto"}, "module": "other.wasm"}),
             )]),
             ..Spec::default()
         };
         let arm = Arm { variant: Some("x".into()), ..Policy::Leastload.into() };
         assert_eq!(spec.configuration(&arm)["a"], json!({"b": 5, "c": 2}));
         assert_eq!(spec.configuration(&arm).get("twin"), None);
+        assert_eq!(spec.configuration(&arm).get("module"), None);
+        assert_eq!(spec.module(&arm), Path::new("other.wasm"));
         assert_eq!(spec.twin_configuration(&arm)["role"], "auto");
         assert_eq!(spec.twin_configuration(&arm)["d"], 3);
         let plain = Policy::Leastload.into();
         assert_eq!(spec.configuration(&plain)["a"]["b"], 1);
+        assert_eq!(spec.module(&plain), spec.module);
         assert_eq!(spec.twin_configuration(&plain)["role"], "inbound");
     }
 
@@ -327,6 +341,11 @@ mod tests {
         faulty(|spec| {
             spec.patterns[0].arm = Policy::Leastload.into();
             spec.module = "/nowhere.wasm".into();
+        });
+        faulty(|spec| {
+            spec.patterns[0].arm = Arm { variant: Some("x".into()), ..Policy::Leastload.into() };
+            spec.module = file!().into();
+            spec.variants = BTreeMap::from([("x".to_owned(), json!({"module": "/nowhere.wasm"}))]);
         });
     }
 }

@@ -1,10 +1,10 @@
 //! The outcome as a table for the terminal, with warnings where it should not be believed.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     OTHERS, Pattern,
-    result::{Outcome, RowResult},
+    result::{Outcome, Round, RowResult},
 };
 use crate::demo::table::{align, spread};
 
@@ -12,6 +12,11 @@ use crate::demo::table::{align, spread};
 const BUSY: f64 = 0.85;
 /// Lateness of the client, in milliseconds, that is more than its timer's.
 const LATE_MS: f64 = 10.0;
+/// Part of the calls of others of its speed below which something is wrong with a server or with who
+/// chooses.
+const LIKE: f64 = 0.7;
+/// So few calls to each differ by chance.
+const FEW: f64 = 200.0;
 /// Share of leastload's calls that must have gone where it said.
 const STEERED: f64 = 0.95;
 
@@ -90,6 +95,10 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
         if steered < STEERED {
             warn(format!("only {:.0} % of the calls of a round were steered", steered * 100.0));
         }
+        for (number, share) in neglected(&row.rounds, &outcome.spec.speeds) {
+            let share = share * 100.0;
+            warn(format!("in a round server {number} got {share:.0} % of the calls of its like"));
+        }
         if row.errors > 0 {
             warn(format!("{} of {} calls did not end well", row.errors, row.calls));
         }
@@ -97,12 +106,32 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
     all
 }
 
+/// The numbers of servers that in some round got clearly fewer calls than others of their speed, and
+/// what part of those.
+fn neglected(rounds: &[Round], speeds: &[f64]) -> BTreeMap<usize, f64> {
+    let mut found = BTreeMap::new();
+    for round in rounds {
+        let servers = round.servers.iter().map(|server| server.calls as f64).zip(speeds);
+        for (number, (calls, speed)) in (1..).zip(servers.clone()) {
+            let like = servers.clone().filter(|(_, other)| speed.total_cmp(other).is_eq());
+            let like: Vec<f64> = like.map(|(calls, _)| calls).collect();
+            let mean = like.iter().sum::<f64>() / like.len() as f64;
+            let share = calls / mean;
+            if mean > FEW && share < LIKE {
+                let least = found.entry(number).or_insert(share);
+                *least = share.min(*least);
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rows::{
         Policy, Row, Spec,
-        result::{Idle, Round, Settings, VERSION},
+        result::{Idle, ServerRound, Settings, VERSION},
     };
 
     fn outcome(policy: Policy, round: Round) -> Outcome {
@@ -111,9 +140,14 @@ mod tests {
         Outcome { version: VERSION, spec: Settings::new(&spec, Idle::default()), rows }
     }
 
+    fn served(calls: [u64; 4]) -> Vec<ServerRound> {
+        calls.map(|calls| ServerRound { calls, ..ServerRound::default() }).to_vec()
+    }
+
     #[test]
     fn a_good_round_has_no_warning() {
-        let round = Round { machine_busy: 0.8, steered: Some(1.0), ..Round::default() };
+        let servers = served([900, 450, 870, 440]);
+        let round = Round { machine_busy: 0.8, steered: Some(1.0), servers, ..Round::default() };
         let text = render(&outcome(Policy::Leastload, round));
         assert!(text.contains("leastload") && !text.contains("WARNING"), "{text}");
     }
@@ -126,6 +160,10 @@ mod tests {
             (Round { client_late_p99_ms: 12.0, ..Round::default() }, "late, p99 12.0 ms"),
             (Round { steered: Some(0.5), ..Round::default() }, "only 50 %"),
             (Round { calls: 10, errors: 2, ..Round::default() }, "2 of 10 calls"),
+            (
+                Round { servers: served([900, 450, 400, 440]), ..Round::default() },
+                "server 3 got 62 % of the calls of its like",
+            ),
         ];
         for (round, what) in cases {
             let text = render(&outcome(Policy::FullScan, round));

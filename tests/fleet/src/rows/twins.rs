@@ -1,11 +1,11 @@
 //! The Envoy before each server, as a sidecar: its listener without the module for most rows, one
 //! with it for each arm whose twins have it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Arm, Spec, Twins as Kind, envoys};
+use super::{Arm, Spec, Twins as Kind, envoys, result::Told};
 use crate::{
     Result,
     config::{Cluster, EnvoyConfig, Wasm},
@@ -53,12 +53,40 @@ impl Twins {
         envoys.take(self.servers.len()).enumerate().map(address).collect()
     }
 
+    /// What the twins of an arm say of each server by now; nothing where they have no module.
+    ///
+    /// # Errors
+    /// When an admin interface does not answer.
+    pub async fn told(&self, spec: &Spec, arm: &Arm) -> Result<Vec<Told>> {
+        if spec.twins_of(arm) != Kind::Module {
+            return Ok(Vec::new());
+        }
+        let mut gauges = BTreeMap::new();
+        for envoy in &self.envoys {
+            gauges.extend(envoy.admin().stats("leastload_twin_(service_us|slots_milli)").await?);
+        }
+        let told = |index| Told::of(&gauges, &of_server(&arm.key(), index));
+        Ok((0..self.servers.len()).map(told).collect())
+    }
+
     /// CPU time that all used so far.
     ///
     /// # Errors
     /// When one has ended.
     pub fn cpu_time(&self) -> Result<Duration> {
         envoys::cpu_time(&self.envoys)
+    }
+}
+
+impl Told {
+    /// Of the server behind `cluster`, by what the module publishes.
+    fn of(gauges: &BTreeMap<String, i64>, cluster: &str) -> Self {
+        let label = format!("leastload_cluster=.={cluster};");
+        let figure = |metric: &str| {
+            let own = |name: &str| name.contains(&label) && name.contains(metric);
+            gauges.iter().find(|(name, _)| own(name)).map_or(0.0, |(_, value)| *value as f64)
+        };
+        Self { service_ms: figure("service_us") / 1e3, slots: figure("slots_milli") / 1e3 }
     }
 }
 
@@ -73,13 +101,15 @@ fn config(spec: &Spec, servers: impl Iterator<Item = (usize, SocketAddr)>) -> En
     let plain = arms.iter().any(|arm| spec.twins_of(arm) == Kind::Plain);
     let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
     for (index, server) in servers {
-        let mut listen = |kind: &str, configuration: Option<Value>| {
+        let mut listen = |kind: &str, wasm: Option<Wasm>| {
             let name = of_server(kind, index);
             let mut listener = envoys::listener(&name);
             listener.extra = json!({"traffic_direction": "INBOUND"});
-            if let Some(configuration) = configuration {
-                let wasm = Wasm::new(&spec.module).configuration(configuration);
-                listener = listener.wasm(Wasm { name: format!("leastload-twin-{name}"), ..wasm });
+            if let Some(wasm) = wasm {
+                // Nor do two modules tell each other anything.
+                let vm_id = format!("twin-{kind}");
+                listener =
+                    listener.wasm(Wasm { name: format!("leastload-twin-{name}"), vm_id, ..wasm });
             }
             listeners.push(listener);
             // A cluster for each listener: what the module learns in one arm stays there.
@@ -89,7 +119,8 @@ fn config(spec: &Spec, servers: impl Iterator<Item = (usize, SocketAddr)>) -> En
             listen(PLAIN, None);
         }
         for arm in arms.iter().filter(|arm| spec.twins_of(arm) == Kind::Module) {
-            listen(&arm.key(), Some(spec.twin_configuration(arm)));
+            let wasm = Wasm::new(spec.module(arm)).configuration(spec.twin_configuration(arm));
+            listen(&arm.key(), Some(wasm));
         }
     }
     EnvoyConfig::new(listeners, clusters)
