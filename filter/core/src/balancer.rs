@@ -22,7 +22,7 @@ use crate::budget::Budget;
 use crate::config::Mechanism;
 use crate::estimate::Tuning;
 use crate::lease::Lease;
-use crate::ledger::{Counts, Ledger};
+use crate::ledger::Ledger;
 use crate::membership::roster;
 use crate::pace::Pace;
 use crate::pick::{self, Picks, Seat};
@@ -303,14 +303,19 @@ impl Balancer {
             }
             None => milli,
         };
-        let floor = |counts: &Counts<'_>, slot| weigh(slot, counts.own(slot).milli() + cost);
-        let work = |counts: &mut Counts<'_>, slot| {
+        let floors = &mut self.floors;
+        floors.clear();
+        floors.extend(seats.iter().map(|seat| {
+            let milli = weigh(seat.slot, counts.own(seat.slot).milli() + cost);
+            pick::for_weight(milli, seat.weight)
+        }));
+        let work = |slot| {
             let allowed = cluster.endpoint(slot).is_some_and(|e| {
                 (!avoids || e.aside.allows(now_ms)) && (!silent || e.experience.is_silent())
             });
             allowed.then(|| weigh(slot, counts.outstanding(proxy, slot).milli() + cost))
         };
-        pick::best(seats, 1 + spares, salt, &mut self.floors, &mut counts, floor, work)
+        pick::best(seats, floors, 1 + spares, salt, work)
     }
 
     /// Envoy's own choice teaches membership where nobody tells it.

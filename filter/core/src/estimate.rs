@@ -190,17 +190,6 @@ impl View {
         }
     }
 
-    /// So many requests of others may have come or gone unseen.
-    pub fn doubt(&self, now_us: u64, usual: &Usual) -> f32 {
-        /// Who was never seen busy may have become so: after fifty times of service it is asked.
-        const CREEP: f32 = 0.01;
-        if !self.is_known(now_us) {
-            return usual.others;
-        }
-        let age = self.age(now_us, self.speed(usual).0);
-        self.usual.max(self.others) * age.min(1.0) + CREEP * age
-    }
-
     /// Time of service in microseconds, and slots.
     fn speed(&self, usual: &Usual) -> (f32, f32) {
         if self.service_us > 0.0 {
@@ -219,21 +208,25 @@ impl View {
 
     /// As this VM sees it now.
     pub fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
-        let (mut others, (mut service_us, mut slots)) = (usual.others, self.speed(usual));
-        let mut stale = 1.0;
-        if self.is_known(now_us) {
-            let age = self.age(now_us, service_us);
-            others = self.usual;
-            stale = (age / tuning.fade).min(1.0);
-            // The exponential is the dear part.
-            if self.others.to_bits() != self.usual.to_bits() {
-                others += (self.others - self.usual) * (-age / tuning.fade).exp();
-            }
-        } else {
-            (service_us, slots) = (usual.service_us, usual.slots.max(1.0));
+        /// Who was never seen busy may have become so: after fifty times of service it is asked.
+        const CREEP: f32 = 0.01;
+        let (own_part, unknown) = (usual.own_part, tuning.spread);
+        if !self.is_known(now_us) {
+            let (others, service_us, slots) =
+                (usual.others, usual.service_us, usual.slots.max(1.0));
+            return Sight { others, doubt: others, spread: unknown, own_part, service_us, slots };
         }
-        let spread = tuning.spread * stale;
-        Sight { others, spread, own_part: usual.own_part, service_us, slots }
+        let (service_us, slots) = self.speed(usual);
+        let age = self.age(now_us, service_us);
+        let doubt = self.usual.max(self.others) * age.min(1.0) + CREEP * age;
+        let stale = age / tuning.fade;
+        let mut others = self.usual;
+        // The exponential is the dear part.
+        if self.others.to_bits() != self.usual.to_bits() {
+            others += (self.others - self.usual) * (-stale).exp();
+        }
+        let spread = unknown * stale.min(1.0);
+        Sight { others, doubt, spread, own_part, service_us, slots }
     }
 }
 
@@ -242,7 +235,9 @@ impl View {
 pub struct Sight {
     /// Requests of others in flight, as far as reports tell.
     pub others: f32,
-    /// Variance of that, by its square.
+    /// So many may have come or gone unseen.
+    pub doubt: f32,
+    /// Variance of `others`, by its square.
     pub spread: f32,
     /// What this proxy has in flight by what others have, anywhere.
     pub own_part: f32,

@@ -119,15 +119,16 @@ impl Experience {
     /// How many times as much as its reports say a request costs there, at least 1. It is compared
     /// with the others: of two servers, one alone cannot make its own delays usual.
     pub fn mistrust(&self, usual: &Usual) -> f32 {
-        let others = match self.counted {
-            Some(own) if usual.judged > 1.0 => {
-                (usual.ratio * usual.judged - own) / (usual.judged - 1.0)
-            }
-            None if usual.judged > 0.0 => usual.ratio,
-            // Nobody else is known.
-            _ => self.ratio,
+        // The sum of the others, and how many they are: most are believed without a division.
+        let (sum, count) = match self.counted {
+            Some(own) => (usual.ratio * usual.judged - own, usual.judged - 1.0),
+            None => (usual.ratio * usual.judged, usual.judged),
         };
-        let ratio = self.ratio / others.max(1.0 / MOST);
+        // Where nobody else is known, there is nothing to compare it with.
+        if count <= 0.0 || self.ratio * count <= BELIEVED * sum {
+            return 1.0;
+        }
+        let ratio = self.ratio / (sum / count).max(1.0 / MOST);
         if ratio > BELIEVED { ratio.min(MOST) } else { 1.0 }
     }
 

@@ -83,21 +83,16 @@ impl Rank {
 
 /// The best `wanted` (1 to [`MOST`]) of `seats`.
 ///
-/// `floor` tells the least that an endpoint would have outstanding with this request, in thousandths
-/// of a mean request; `work` reads what it would have over all workers, which is not less, or `None`
-/// where it must not be picked now. `salt` is a random number, `room` memory that is used again.
-pub fn best<Counts>(
+/// `floors` has for each the least that it would have outstanding with this request, in thousandths
+/// of a mean request, [for its weight](for_weight); `work` reads what it would have over all workers,
+/// which is not less, or `None` where it must not be picked now. `salt` is a random number.
+pub fn best(
     seats: &[Seat],
+    floors: &[u64],
     wanted: usize,
     salt: u32,
-    room: &mut Vec<u64>,
-    counts: &mut Counts,
-    floor: impl Fn(&Counts, u32) -> u64,
-    mut work: impl FnMut(&mut Counts, u32) -> Option<u64>,
+    mut work: impl FnMut(u32) -> Option<u64>,
 ) -> Picks {
-    room.clear();
-    room.extend(seats.iter().map(|seat| for_weight(floor(counts, seat.slot), seat.weight)));
-    let floors: &[u64] = room;
     let (mut lowest, mut equals) = (u64::MAX, 0_u32);
     for load in floors {
         if *load <= lowest {
@@ -119,7 +114,7 @@ pub fn best<Counts>(
         if worst <= *least || found.iter().any(|known| known.slot == seat.slot) {
             continue;
         }
-        let Some(milli) = work(counts, seat.slot) else { continue };
+        let Some(milli) = work(seat.slot) else { continue };
         let load = for_weight(milli, seat.weight);
         let mut next = Rank { load, tie: mix(salt, seat.slot), slot: seat.slot };
         for place in &mut *found {
@@ -164,7 +159,7 @@ pub(crate) fn spread(salt: u32, slot: u32) -> f32 {
 }
 
 /// Fixed point keeps a small load over a large weight apart from none.
-fn for_weight(milli: u64, weight: u32) -> u64 {
+pub fn for_weight(milli: u64, weight: u32) -> u64 {
     let load = milli.saturating_mul(1 << 16);
     if weight > 1 { load / u64::from(weight) } else { load }
 }

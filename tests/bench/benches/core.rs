@@ -99,6 +99,30 @@ fn pick(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+/// The pick among endpoints that have all reported a moment ago, or beyond `picker.scan_limit` those 32
+/// that did last; one worker.
+fn pick_by_reports(criterion: &mut Criterion<CpuTime>) {
+    let config =
+        r#"{"probe": {"mode": "off"}, "discovery": {"admin_cluster": "prometheus_stats"}}"#;
+    let mut group = criterion.benchmark_group("pick_by_reports");
+    for endpoints in PICKED {
+        let mut rig = busy(1, endpoints, config);
+        group.bench_function(BenchmarkId::from_parameter(endpoints), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let mut took = Duration::ZERO;
+                let mut left = iterations;
+                while left > 0 {
+                    let batch = left.min(BATCH as u64);
+                    rig.hear(0, 0..endpoints.min(32));
+                    took += picks(&mut rig, 1, batch);
+                    left -= batch;
+                }
+                took
+            });
+        });
+    }
+}
+
 fn request(criterion: &mut Criterion<CpuTime>) {
     let spares = r#"{"override": {"mechanism": "override_host", "spares": 2},
         "discovery": {"admin_cluster": "prometheus_stats"}}"#;
@@ -196,6 +220,6 @@ fn settings() -> Criterion<CpuTime> {
 criterion_group! {
     name = core;
     config = settings();
-    targets = pick, request, membership, configuration
+    targets = pick, pick_by_reports, request, membership, configuration
 }
 criterion_main!(core);

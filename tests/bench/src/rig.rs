@@ -1,10 +1,13 @@
 //! Core at work, without a proxy around it: workers that know their endpoints from the admin
 //! interface, and requests under way in all of them.
 
+use std::ops::Range;
+
 use fastrand::Rng;
 use leastload_core::{
     balancer::{Ask, Balancer, Call, ClusterId, Ending, Verdict},
     config::{ClusterSettings, Config},
+    load::Load,
     memory::Memory,
     work::Work,
 };
@@ -101,6 +104,20 @@ impl Rig {
     pub fn start(&mut self, worker: usize) -> Call {
         let ask = Ask { config: &self.config, settings: &self.settings, cost: Work::ONE };
         self.workers[worker].start(&self.proxy, self.id, ask)
+    }
+
+    /// These endpoints report to a worker, each another load.
+    pub fn hear(&mut self, worker: usize, slots: Range<usize>) {
+        for slot in slots {
+            let load = Load {
+                in_flight: self.rng.u32(2..12) as f32,
+                service_us: Some(self.rng.u32(20_000..40_000) as f32),
+                slots: Some(8.0),
+                draining: false,
+                asks: 1.0,
+            };
+            self.workers[worker].heard(&self.proxy, self.id, slot as u32, &load, Work::ZERO);
+        }
     }
 
     /// The pick answers, as the module has it: core is told by whom where it wants to know.

@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, MOST_ASKED};
 use super::cluster::Endpoint;
-use super::sights::{Sights, requests};
+use super::sights::{Seen, Sights, requests};
 use super::{Ask, Balancer, Call, ClusterId, Verdict};
 use crate::config::{DEADLINE_MS, ProbeMode};
 use crate::ledger::Counts;
@@ -110,9 +110,9 @@ impl Balancer {
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return false };
         let sights = Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
         let waits = !counts.own(slot).is_zero();
-        sights.is_fresh(slot)
-            && sights.allows(slot)
-            && sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
+        sights.see(slot).is_some_and(|seen| {
+            seen.is_fresh() && seen.is_good_enough(counts.outstanding(proxy, slot), waits)
+        })
     }
 
     /// The question of a call to `slot` could not be sent: no answer to it is awaited.
@@ -199,27 +199,38 @@ impl Balancer {
         let (rng, room, drawn) = (&mut self.rng, &mut self.sample, &mut self.drawn);
         let floors = &mut self.floors;
         let (all, wanted) = (&cluster.eligible, 1 + ask.spares());
-        // A stall is added to what is read: it depends on more than counts.
-        let floor = |counts: &Counts<'_>, slot| sights.rank(counts.own(slot), false, slot);
         let waits = |counts: &Counts<'_>, slot| !counts.own(slot).is_zero();
-        let work = |counts: &mut Counts<'_>, slot| {
-            Some(sights.rank(counts.outstanding(proxy, slot), waits(counts, slot), slot))
-        };
         room.clear();
-        let is_fresh = |seat: &&Seat| sights.is_fresh(seat.slot) && sights.allows(seat.slot);
+        floors.clear();
+        // A stall is added to what is read: it depends on more than counts.
+        let floor = |counts: &Counts<'_>, seat: &Seat, seen: &Seen<'_>| {
+            pick::for_weight(seen.rank(counts.own(seat.slot), false), seat.weight)
+        };
+        let fresh = |seat: &Seat| {
+            if let Some(seen) = sights.see(seat.slot).filter(Seen::is_fresh) {
+                room.push(*seat);
+                floors.push(floor(&counts, seat, &seen));
+            }
+        };
         if all.len() <= ask.settings.picker.scan_limit {
-            room.extend(all.iter().filter(is_fresh));
+            all.iter().for_each(fresh);
         } else {
             let recent = cluster.reports.recent().iter();
-            room.extend(recent.filter_map(|slot| cluster.seat(*slot)).filter(is_fresh));
+            recent.filter_map(|slot| cluster.seat(*slot)).for_each(fresh);
         }
+        let rank = |counts: &mut Counts<'_>, slot| {
+            let waits = waits(counts, slot);
+            sights.see(slot).map(|seen| seen.rank(counts.outstanding(proxy, slot), waits))
+        };
         let always = may_ask && ask.settings.probe_mode == ProbeMode::Always;
         if !room.is_empty() && !always {
-            let picks = pick::best(room, wanted, sights.salt, floors, &mut counts, floor, work);
+            let picks =
+                pick::best(room, floors, wanted, sights.salt, |slot| rank(&mut counts, slot));
             let complete = room.len() == all.len();
             let good = |slot| {
                 let waits = waits(&counts, slot);
-                sights.is_good_enough(counts.outstanding(proxy, slot), waits, slot)
+                let own = counts.outstanding(proxy, slot);
+                sights.see(slot).is_some_and(|seen| seen.is_good_enough(own, waits))
             };
             // Who has one request at a time would go on with the first it heard of, and know nobody when
             // that one fails.
@@ -236,9 +247,11 @@ impl Balancer {
             let pool = &mut self.pool;
             pool.clear();
             draw(all, tuning.ask_pool.max(fanout), rng, drawn, |seat, rng| {
-                if sights.wants_to_be_asked(seat.slot, rng.f32()) {
+                let random = rng.f32();
+                let seen = sights.see(seat.slot);
+                if let Some(seen) = seen.filter(|seen| seen.wants_to_be_asked(random)) {
                     let (own, waits) = (counts.own(seat.slot), waits(&counts, seat.slot));
-                    pool.push((sights.rank(own, waits, seat.slot), seat.slot));
+                    pool.push((seen.rank(own, waits), seat.slot));
                 }
             });
             pool.sort_unstable();
@@ -252,11 +265,14 @@ impl Balancer {
         // The best of what is fresh and of some drawn at random, for what looks best of all that is
         // stale would look best to every proxy.
         draw(all, tuning.stale_samples, rng, drawn, |seat, _| {
-            if sights.allows(seat.slot) && !room.contains(seat) {
+            if !room.contains(seat)
+                && let Some(seen) = sights.see(seat.slot).filter(Seen::is_allowed)
+            {
                 room.push(*seat);
+                floors.push(floor(&counts, seat, &seen));
             }
         });
-        Choice::Pick(pick::best(room, wanted, sights.salt, floors, &mut counts, floor, work))
+        Choice::Pick(pick::best(room, floors, wanted, sights.salt, |slot| rank(&mut counts, slot)))
     }
 
     /// Steers a call to `picks`, and counts it there.

@@ -1,9 +1,9 @@
 //! The endpoints of a cluster as one request sees them: who may be picked or asked, at what cost.
 
 use super::Ask;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Endpoint};
 use crate::config::ProbeMode;
-use crate::estimate::Tuning;
+use crate::estimate::{Sight, Tuning};
 use crate::pick::spread;
 use crate::work::Work;
 
@@ -17,12 +17,19 @@ pub(super) struct Sights<'a> {
     pub(super) salt: u32,
 }
 
+/// One of them, and what is thought of it.
+pub(super) struct Seen<'a> {
+    of: &'a Sights<'a>,
+    slot: u32,
+    endpoint: &'a Endpoint,
+    sight: Sight,
+}
+
 impl Sights<'_> {
-    pub(super) fn is_fresh(&self, slot: u32) -> bool {
-        let usual = self.cluster.reports.usual();
-        self.cluster
-            .endpoint(slot)
-            .is_some_and(|endpoint| endpoint.view.doubt(self.now_us, usual) <= self.tuning.fresh)
+    pub(super) fn see(&self, slot: u32) -> Option<Seen<'_>> {
+        let endpoint = self.cluster.endpoint(slot)?;
+        let sight = endpoint.sight(self.now_us, self.cluster.reports.usual(), self.tuning);
+        Some(Seen { of: self, slot, endpoint, sight })
     }
 
     pub(super) fn is_silent(&self, slot: u32) -> bool {
@@ -31,56 +38,72 @@ impl Sights<'_> {
 
     /// It is not set aside, or failures do not matter.
     pub(super) fn is_there(&self, slot: u32) -> bool {
-        self.cluster.endpoint(slot).is_some_and(|endpoint| {
-            !self.ask.settings.estimate.failures || endpoint.aside.allows(self.now_us / 1_000)
-        })
+        self.cluster.endpoint(slot).is_some_and(|endpoint| self.is_here(endpoint))
+    }
+
+    fn is_here(&self, endpoint: &Endpoint) -> bool {
+        !self.ask.settings.estimate.failures || endpoint.aside.allows(self.now_us / 1_000)
     }
 
     /// Whether a pick may name it.
     pub(super) fn allows(&self, slot: u32) -> bool {
-        self.is_there(slot)
-            && self.cluster.endpoint(slot).is_some_and(|endpoint| {
-                !endpoint.view.is_draining(self.now_us) && !endpoint.experience.is_silent()
-            })
+        self.cluster.endpoint(slot).is_some_and(|endpoint| self.lets(endpoint))
+    }
+
+    fn lets(&self, endpoint: &Endpoint) -> bool {
+        self.is_here(endpoint)
+            && !endpoint.view.is_draining(self.now_us)
+            && !endpoint.experience.is_silent()
+    }
+}
+
+impl Seen<'_> {
+    /// It reported a moment ago, and a pick may name it.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.sight.doubt <= self.of.tuning.fresh && self.is_allowed()
+    }
+
+    /// Whether a pick may name it.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.of.lets(self.endpoint)
     }
 
     /// Whether asking it would tell something new, or all are asked, and it does not want to be asked
     /// less. `random`: a number from 0 to 1.
-    pub(super) fn wants_to_be_asked(&self, slot: u32, random: f32) -> bool {
-        let always = self.ask.settings.probe_mode == ProbeMode::Always;
-        let wants = self.cluster.endpoint(slot).map_or(0.0, |endpoint| endpoint.view.share());
-        random < wants && self.allows(slot) && (always || !self.is_fresh(slot))
+    pub(super) fn wants_to_be_asked(&self, random: f32) -> bool {
+        let always = self.of.ask.settings.probe_mode == ProbeMode::Always;
+        random < self.endpoint.view.share() && self.is_allowed() && (always || !self.is_fresh())
     }
 
-    /// What a request costs in `slot`, in microseconds. `own`: what this proxy has there; `waits`:
-    /// this very VM has something there, and so knows whether anything comes back.
-    fn cost_us(&self, own: Work, waits: bool, slot: u32) -> f32 {
-        let Some(endpoint) = self.cluster.endpoint(slot) else { return f32::MAX };
-        let (seen, usual) = (&endpoint.experience, self.cluster.reports.usual());
-        let (sight, own) = (endpoint.sight(self.now_us, usual, self.tuning), requests(own));
-        let faults = if self.ask.settings.estimate.failures { seen.fault_cost(usual) } else { 0.0 };
-        if !self.ask.settings.estimate.speed {
+    /// What a request costs there, in microseconds. `own`: what this proxy has there; `waits`: this
+    /// very VM has something there, and so knows whether anything comes back.
+    fn cost_us(&self, own: Work, waits: bool) -> f32 {
+        let Self { of, endpoint, sight, .. } = self;
+        let (seen, usual) = (&endpoint.experience, of.cluster.reports.usual());
+        let own = requests(own);
+        let faults = if of.ask.settings.estimate.failures { seen.fault_cost(usual) } else { 0.0 };
+        if !of.ask.settings.estimate.speed {
             return own + sight.others + 1.0 + faults;
         }
-        let mut cost = sight.cost_us(own, self.tuning) * seen.mistrust(usual);
+        let mut cost = sight.cost_us(own, of.tuning) * seen.mistrust(usual);
         if waits {
-            cost += seen.stalled_us(self.now_us, sight.expected_us(own));
+            cost += seen.stalled_us(of.now_us, sight.expected_us(own));
         }
         cost + faults * usual.service_us
     }
 
     /// For comparison: less is better, near-ties fall at random.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    pub(super) fn rank(&self, own: Work, waits: bool, slot: u32) -> u64 {
-        let near = 1.0 + self.tuning.jitter * spread(self.salt, slot);
-        (self.cost_us(own, waits, slot) * near * 64.0) as u64
+    pub(super) fn rank(&self, own: Work, waits: bool) -> u64 {
+        let near = 1.0 + self.of.tuning.jitter * spread(self.of.salt, self.slot);
+        (self.cost_us(own, waits) * near * 64.0) as u64
     }
 
     /// Whether hardly any other can be better: it serves at once, and about as fast as any.
-    pub(super) fn is_good_enough(&self, own: Work, waits: bool, slot: u32) -> bool {
-        let best = self.cluster.reports.usual().fastest_us * self.tuning.service_weight;
-        self.ask.settings.estimate.speed
-            && self.cost_us(own, waits, slot) <= self.tuning.good_enough * best
+    pub(super) fn is_good_enough(&self, own: Work, waits: bool) -> bool {
+        let best = self.of.cluster.reports.usual().fastest_us * self.of.tuning.service_weight;
+        self.of.ask.settings.estimate.speed
+            && self.cost_us(own, waits) <= self.of.tuning.good_enough * best
     }
 }
 

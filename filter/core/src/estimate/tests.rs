@@ -47,12 +47,12 @@ fn later(view: &View, us: u64) -> Sight {
 
 /// How much of it may have changed by then.
 fn doubt(view: &View, us: u64) -> f32 {
-    view.doubt(NOW + us, &USUAL)
+    later(view, us).doubt
 }
 
 /// A server that has just said how it is, on its own.
 const SURE: Sight =
-    Sight { others: 0.0, spread: 0.0, own_part: 0.0, service_us: 10_000.0, slots: 4.0 };
+    Sight { others: 0.0, doubt: 0.0, spread: 0.0, own_part: 0.0, service_us: 10_000.0, slots: 4.0 };
 
 fn near(a: f32, b: f32) -> bool {
     (a - b).abs() <= 1e-3 * b.abs().max(1.0)
@@ -185,7 +185,7 @@ fn what_others_have_goes_back_to_what_they_usually_have() {
 #[test]
 fn of_whom_nothing_is_known_the_usual_is_thought() {
     let sight = View::default().sight(NOW, &USUAL, &TUNING);
-    assert!(near(sight.others, 3.0) && near(View::default().doubt(NOW, &USUAL), 3.0));
+    assert!(near(sight.others, 3.0) && near(sight.doubt, 3.0));
     assert!(near(sight.service_us, 20_000.0) && near(sight.slots, 2.0));
     // One that does not know its own speed is taken for as fast as the others.
     let unsure = Load { service_us: None, ..load(1.0) };
@@ -297,7 +297,7 @@ proptest! {
                     prop_assert!(cost.is_finite() && cost > 0.0, "{cost}");
                     prop_assert!(sight.expected_us(*own) >= sight.service_us);
                     prop_assert!(sight.others >= 0.0 && sight.slots >= 1.0);
-                    prop_assert!(view.doubt(*now_us, usual) >= 0.0);
+                    prop_assert!(sight.doubt >= 0.0);
                     // One more never costs less.
                     prop_assert!(sight.cost_us(own + 1.0, &TUNING) >= cost);
                 }

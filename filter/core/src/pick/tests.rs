@@ -9,13 +9,12 @@ type Load = (u64, u64, u32);
 /// Compares endpoints; what was read, in order, comes along.
 fn search(loads: &[Load], wanted: usize, salt: u32) -> (Vec<u32>, Vec<u32>) {
     let seats = seats(loads);
+    let floors: Vec<u64> = loads.iter().map(|load| for_weight(load.0, load.2)).collect();
     let mut read = Vec::new();
-    let floor = |_: &Vec<u32>, slot: u32| loads[slot as usize].0;
-    let picks =
-        super::best(&seats, wanted, salt, &mut Vec::new(), &mut read, floor, |read, slot| {
-            read.push(slot);
-            Some(loads[slot as usize].1)
-        });
+    let picks = super::best(&seats, &floors, wanted, salt, |slot| {
+        read.push(slot);
+        Some(loads[slot as usize].1)
+    });
     (picks.iter().collect(), read)
 }
 
@@ -130,8 +129,8 @@ fn a_walk_visits_each_seat_once() {
 fn whoever_must_not_be_picked_is_not() {
     let seats = of_weight_1(&[4, 5, 6]);
     let only = |wanted: u32| {
-        let work = |(): &mut (), slot| (slot == wanted).then_some(9000);
-        super::best(&seats, 3, 1, &mut vec![], &mut (), |(), _| 0, work).iter().collect::<Vec<_>>()
+        let work = |slot| (slot == wanted).then_some(9000);
+        super::best(&seats, &[0; 3], 3, 1, work).iter().collect::<Vec<_>>()
     };
     assert_eq!(only(5), [5]);
     assert!(only(7).is_empty());
@@ -169,8 +168,7 @@ fn the_idle_are_looked_at_beside_the_sample_only_where_one_is_drawn() {
 fn an_endpoint_that_is_sampled_and_idle_is_named_once() {
     let seats = of_weight_1(&[2, 1, 3, 1, 2, 3]);
     for salt in 0..100 {
-        let work = |(): &mut (), slot| Some(u64::from(slot));
-        let picks = super::best(&seats, MOST, salt, &mut vec![], &mut (), |(), _| 0, work);
+        let picks = super::best(&seats, &[0; 6], MOST, salt, |slot| Some(u64::from(slot)));
         assert_eq!(picks.iter().collect::<Vec<_>>(), [1, 2, 3]);
     }
 }
