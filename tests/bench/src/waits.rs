@@ -134,8 +134,7 @@ pub async fn run(
             let (counted, logged) = (waits(&envoy).await?, envoy.access_log().await?.len());
             send(&client, plan.requests).await?;
             let counted = waits(&envoy).await?.abs_diff(counted);
-            let log = envoy.access_log().await?;
-            let took = log.get(logged..).unwrap_or_default();
+            let took = took(&envoy, logged, plan.requests).await?;
             rows.push(row(took, counted, deadline_ms, precise_timers, streams)?);
         }
     }
@@ -190,6 +189,23 @@ async fn send(client: &Client, requests: u64) -> Result<()> {
     Ok(())
 }
 
+/// What each of so many requests took by Envoy's log beyond its first `logged` bytes, in microseconds.
+async fn took(envoy: &Envoy, logged: usize, requests: u64) -> Result<Vec<i64>> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let log = envoy.access_log().await?;
+        let lines = log.get(logged..).unwrap_or_default().lines();
+        let took: Vec<i64> = lines.filter_map(|line| line.parse().ok()).collect();
+        if took.len() as u64 >= requests {
+            return Ok(took);
+        }
+        if Instant::now() > until {
+            let text = format!("{} of {requests} requests in Envoy's log", took.len());
+            return Err(Error::Timeout(text));
+        }
+    }
+}
+
 /// Requests that went on at their deadline so far.
 async fn waits(envoy: &Envoy) -> Result<u64> {
     let stats = envoy.admin().stats("leastload_probe_waits").await?;
@@ -197,9 +213,14 @@ async fn waits(envoy: &Envoy) -> Result<u64> {
     Ok(late.map(|(_, count)| count.unsigned_abs()).sum())
 }
 
-fn row(log: &str, counted: u64, deadline_ms: u64, precise: bool, streams: usize) -> Result<Row> {
+fn row(
+    took: Vec<i64>,
+    counted: u64,
+    deadline_ms: u64,
+    precise: bool,
+    streams: usize,
+) -> Result<Row> {
     let longest_us = deadline_ms.cast_signed() * 1_000;
-    let took: Vec<i64> = log.lines().filter_map(|line| line.parse().ok()).collect();
     let (waited, others): (Vec<i64>, Vec<i64>) =
         took.into_iter().partition(|took_us| *took_us >= longest_us - EARLY_US);
     // More by the log are requests that Envoy or the machine held up for as long, and count against us.

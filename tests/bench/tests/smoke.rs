@@ -129,7 +129,6 @@ async fn requests_wait_until_their_deadline_with_either_timer() {
     for row in &rows {
         let waited = row.late_us.count;
         assert!(waited > 0 && waited + row.others_us.count == 500, "{row:?}");
-        assert!(row.others_us.p50 < 20_000 && row.late_us.p50 >= -400, "{row:?}");
     }
     let machine = Machine::look(&plan.envoy, &leastload, &empty).unwrap();
     let report = Report { machine, comparisons: Vec::new(), waits: rows, micro: Vec::new() };

@@ -29,7 +29,7 @@ pub fn start(program: &Path, slots: usize, speeds: &[f64]) -> Result<Servers> {
 pub struct Meters(Vec<StatsClient<Channel>>);
 
 impl Meters {
-    /// Reaches all of them, now and then again.
+    /// Connects at the first question.
     ///
     /// # Errors
     /// When an address is none.
