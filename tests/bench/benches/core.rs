@@ -63,13 +63,15 @@ fn busy(workers: usize, endpoints: usize, config: &str) -> Rig {
     rig
 }
 
-/// The pick alone, by the first of `workers`; all of them serve as many requests meanwhile.
-fn picks(rig: &mut Rig, workers: usize, iterations: u64) -> Duration {
+/// The pick alone, by the first of `workers`; all of them serve as many requests meanwhile. `before`: what
+/// happens before each batch.
+fn picks(rig: &mut Rig, workers: usize, iterations: u64, before: impl Fn(&mut Rig)) -> Duration {
     let mut took = Duration::ZERO;
     let mut calls = Vec::with_capacity(BATCH);
     let mut left = iterations;
     while left > 0 {
         let batch = left.min(BATCH as u64);
+        before(rig);
         let start = CpuTime.start();
         for _ in 0..batch {
             calls.push(rig.start(0));
@@ -93,7 +95,7 @@ fn pick(criterion: &mut Criterion<CpuTime>) {
         for endpoints in PICKED {
             let mut rig = busy(workers, endpoints, CONFIG);
             group.bench_function(BenchmarkId::from_parameter(endpoints), |bencher| {
-                bencher.iter_custom(|iterations| picks(&mut rig, workers, iterations));
+                bencher.iter_custom(|iterations| picks(&mut rig, workers, iterations, |_| {}));
             });
         }
     }
@@ -108,17 +110,8 @@ fn pick_by_reports(criterion: &mut Criterion<CpuTime>) {
     for endpoints in PICKED {
         let mut rig = busy(1, endpoints, config);
         group.bench_function(BenchmarkId::from_parameter(endpoints), |bencher| {
-            bencher.iter_custom(|iterations| {
-                let mut took = Duration::ZERO;
-                let mut left = iterations;
-                while left > 0 {
-                    let batch = left.min(BATCH as u64);
-                    rig.hear(0, 0..endpoints.min(32));
-                    took += picks(&mut rig, 1, batch);
-                    left -= batch;
-                }
-                took
-            });
+            let hear = |rig: &mut Rig| rig.hear(0, 0..endpoints.min(32));
+            bencher.iter_custom(|iterations| picks(&mut rig, 1, iterations, hear));
         });
     }
 }

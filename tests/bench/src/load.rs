@@ -43,6 +43,17 @@ pub struct Sent {
     pub took: Duration,
 }
 
+impl Sent {
+    /// That all of so many calls ended well.
+    ///
+    /// # Errors
+    /// How many did not.
+    pub fn check(self, requests: u64) -> std::result::Result<Self, String> {
+        let Self { ok, failed, .. } = self;
+        if ok == requests { Ok(self) } else { Err(format!("{failed} of {requests} calls failed")) }
+    }
+}
+
 /// HTTP/2 connections to one Envoy.
 #[derive(Debug)]
 pub struct Client {

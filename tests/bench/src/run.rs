@@ -270,10 +270,7 @@ impl Running {
 
     async fn send(&self, requests: u64) -> Result<Sent> {
         let sent = self.client.send(requests).await?;
-        if sent.ok != requests {
-            return Err(self.fault(&format!("{} of {requests} calls failed", sent.failed)));
-        }
-        Ok(sent)
+        sent.check(requests).map_err(|fault| self.fault(&fault))
     }
 
     /// Requests for which leastload named an endpoint, less those that another one served.

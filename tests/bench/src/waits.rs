@@ -182,10 +182,7 @@ async fn warm(envoy: &Envoy, client: &Client) -> Result<()> {
 }
 
 async fn send(client: &Client, requests: u64) -> Result<()> {
-    let sent = client.send(requests).await?;
-    if sent.ok != requests {
-        return Err(Error::Child(format!("{} of {requests} calls failed", sent.failed)));
-    }
+    client.send(requests).await?.check(requests).map_err(Error::Child)?;
     Ok(())
 }
 

@@ -224,7 +224,7 @@ impl Fleet {
 }
 
 /// A channel straight to `address`, for the library's own questions: two seconds a call.
-async fn connect(address: SocketAddr) -> Result<Channel> {
+pub(crate) async fn connect(address: SocketAddr) -> Result<Channel> {
     Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| Error::Argument(error.to_string()))?
         .timeout(Duration::from_secs(2))

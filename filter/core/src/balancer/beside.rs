@@ -258,7 +258,7 @@ impl Balancer {
             let conclude = coordinates.then_some(elapsed_ms);
             server.exchange(proxy, conclude, &tuning);
         }
-        // With the other figures.
+        // With the other figures; before the exchange, one that has just become coordinator knows nothing.
         if coordinates && self.coordinating.round_ms == now_ms {
             self.tell_of_servers(proxy);
         }

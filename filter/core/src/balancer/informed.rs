@@ -342,8 +342,9 @@ impl Balancer {
         let all = &cluster.eligible;
         let (mut silent, mut others) = ([0_u64; 2], [0_u64; 2]);
         let mut add = |seat: &Seat| {
-            let is_silent = sights.is_silent(seat.slot);
-            if is_silent && sights.is_there(seat.slot) || sights.allows(seat.slot) {
+            let Some(endpoint) = cluster.endpoint(seat.slot) else { return };
+            let is_silent = endpoint.experience.is_silent();
+            if is_silent && sights.is_there(endpoint) || sights.allows(endpoint) {
                 let [work, weight] = if is_silent { &mut silent } else { &mut others };
                 *work = work.saturating_add(ledger.own(cluster.book, seat.slot).milli());
                 *weight += u64::from(seat.weight);

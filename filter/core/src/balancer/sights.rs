@@ -32,26 +32,14 @@ impl Sights<'_> {
         Some(Seen { of: self, slot, endpoint, sight })
     }
 
-    pub(super) fn is_silent(&self, slot: u32) -> bool {
-        self.cluster.endpoint(slot).is_some_and(|endpoint| endpoint.experience.is_silent())
-    }
-
     /// It is not set aside, or failures do not matter.
-    pub(super) fn is_there(&self, slot: u32) -> bool {
-        self.cluster.endpoint(slot).is_some_and(|endpoint| self.is_here(endpoint))
-    }
-
-    fn is_here(&self, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_there(&self, endpoint: &Endpoint) -> bool {
         !self.ask.settings.estimate.failures || endpoint.aside.allows(self.now_us / 1_000)
     }
 
     /// Whether a pick may name it.
-    pub(super) fn allows(&self, slot: u32) -> bool {
-        self.cluster.endpoint(slot).is_some_and(|endpoint| self.lets(endpoint))
-    }
-
-    fn lets(&self, endpoint: &Endpoint) -> bool {
-        self.is_here(endpoint)
+    pub(super) fn allows(&self, endpoint: &Endpoint) -> bool {
+        self.is_there(endpoint)
             && !endpoint.view.is_draining(self.now_us)
             && !endpoint.experience.is_silent()
     }
@@ -65,7 +53,7 @@ impl Seen<'_> {
 
     /// Whether a pick may name it.
     pub(super) fn is_allowed(&self) -> bool {
-        self.of.lets(self.endpoint)
+        self.of.allows(self.endpoint)
     }
 
     /// Whether asking it would tell something new, or all are asked, and it does not want to be asked

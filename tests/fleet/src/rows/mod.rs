@@ -72,7 +72,7 @@ pub async fn run(spec: &Spec, program: &Path, progress: impl Fn(&str)) -> Result
         spec.capacity(),
         spec.work
     ));
-    let meters = servers::Meters::of(servers.addresses())?;
+    let meters = servers::Meters::of(servers.addresses()).await?;
     let bench = Bench { spec, servers, meters, twins, proxies };
     bench.learn().await?;
     let before = bench.usage(spec.proxies)?;

@@ -6,7 +6,8 @@ use tonic::transport::Channel;
 
 use super::result::{self, ServerRound};
 use crate::{
-    Error, Result,
+    Result,
+    fleet::connect,
     proto::stats::{StatsRequest, stats_client::StatsClient},
     server::{self, ServerOptions},
     serving::{self, Servers},
@@ -29,17 +30,16 @@ pub fn start(program: &Path, slots: usize, speeds: &[f64]) -> Result<Servers> {
 pub struct Meters(Vec<StatsClient<Channel>>);
 
 impl Meters {
-    /// Connects at the first question.
+    /// Connects to all of them.
     ///
     /// # Errors
-    /// When an address is none.
-    pub fn of(servers: &[SocketAddr]) -> Result<Self> {
-        let client = |server: &SocketAddr| {
-            let channel = Channel::from_shared(format!("http://{server}"))
-                .map_err(|error| Error::Argument(error.to_string()))?;
-            Ok(StatsClient::new(channel.connect_lazy()))
-        };
-        servers.iter().map(client).collect::<Result<_>>().map(Self)
+    /// When one cannot be reached.
+    pub async fn of(servers: &[SocketAddr]) -> Result<Self> {
+        let mut clients = Vec::with_capacity(servers.len());
+        for server in servers {
+            clients.push(StatsClient::new(connect(*server).await?));
+        }
+        Ok(Self(clients))
     }
 
     /// Starts the counting anew.
