@@ -14,6 +14,7 @@ mod reports;
 mod ripening;
 mod serving;
 mod sights;
+mod thought;
 mod upkeep;
 
 use crate::Map;

@@ -50,6 +50,8 @@ impl Default for Tuning {
 
 /// A report is forgotten after so long.
 pub const LONGEST_US: u64 = 10_000_000;
+/// Reports age as by this time of service, in microseconds, where it is shorter.
+const SHORTEST_US: f32 = 1_000.0;
 
 /// What is usual among a cluster's endpoints: for those of whom nothing is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -203,40 +205,54 @@ impl View {
     #[expect(clippy::cast_precision_loss, reason = "precise for days")]
     fn age(&self, now_us: u64, service_us: f32) -> f32 {
         let age_us = now_us.saturating_sub(self.heard_us.map_or(0, NonZeroU64::get)) as f32;
-        age_us / service_us.max(1_000.0)
+        age_us / service_us.max(SHORTEST_US)
+    }
+
+    /// Until when hardly any requests of others have come or gone unseen since its last report. How many
+    /// may have is the most that it had, by its time of service; who was never seen busy may have become
+    /// so: after fifty times of service it is asked.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    fn fresh_until_us(&self, service_us: f32, tuning: &Tuning) -> u64 {
+        const CREEP: f32 = 0.01;
+        let most = self.usual.max(self.others);
+        let services = if most + CREEP > tuning.fresh {
+            tuning.fresh / (most + CREEP)
+        } else {
+            (tuning.fresh - most) / CREEP
+        };
+        let heard_us = self.heard_us.map_or(0, NonZeroU64::get);
+        heard_us.saturating_add((services * service_us.max(SHORTEST_US)) as u64)
     }
 
     /// As this VM sees it now.
     pub fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
-        /// Who was never seen busy may have become so: after fifty times of service it is asked.
-        const CREEP: f32 = 0.01;
         let (own_part, unknown) = (usual.own_part, tuning.spread);
         if !self.is_known(now_us) {
             let (others, service_us, slots) =
                 (usual.others, usual.service_us, usual.slots.max(1.0));
-            return Sight { others, doubt: others, spread: unknown, own_part, service_us, slots };
+            let fresh_until_us = if others <= tuning.fresh { u64::MAX } else { 0 };
+            return Sight { fresh_until_us, others, spread: unknown, own_part, service_us, slots };
         }
         let (service_us, slots) = self.speed(usual);
-        let age = self.age(now_us, service_us);
-        let doubt = self.usual.max(self.others) * age.min(1.0) + CREEP * age;
-        let stale = age / tuning.fade;
+        let fresh_until_us = self.fresh_until_us(service_us, tuning);
+        let stale = self.age(now_us, service_us) / tuning.fade;
         let mut others = self.usual;
         // The exponential is the dear part.
         if self.others.to_bits() != self.usual.to_bits() {
             others += (self.others - self.usual) * (-stale).exp();
         }
         let spread = unknown * stale.min(1.0);
-        Sight { others, doubt, spread, own_part, service_us, slots }
+        Sight { fresh_until_us, others, spread, own_part, service_us, slots }
     }
 }
 
 /// What is thought of an endpoint at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
+    /// Until then it is as good as known what others have there.
+    pub fresh_until_us: u64,
     /// Requests of others in flight, as far as reports tell.
     pub others: f32,
-    /// So many may have come or gone unseen.
-    pub doubt: f32,
     /// Variance of `others`, by its square.
     pub spread: f32,
     /// What this proxy has in flight by what others have, anywhere.
@@ -248,35 +264,73 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// Requests of others in flight where this proxy has so many. Where reports are stale, its own tell
-    /// more: whoever has more of them there than elsewhere has so because they do not end, and then
-    /// those of others do not either. It is the mean of a Gamma distribution, after a number was seen
-    /// whose distribution is Poisson's and whose mean is `own_part` of it.
-    fn others_beside(&self, own: f32) -> f32 {
+    /// What of it depends on the moment alone, and not on a request.
+    pub fn outlook(&self, tuning: &Tuning) -> Outlook {
+        /// Of so few, one less would be too large a part.
+        const FEW: f32 = 4.0;
+        let Self { fresh_until_us, others, spread, own_part, service_us, slots } = *self;
+        // The mean of a Gamma distribution, after a number was seen whose distribution is Poisson's and
+        // whose mean is `own_part` of it.
+        let alone = others / (1.0 + spread * own_part * others);
+        // Where requests share processors, slots are taken for more than they are, and who always fills
+        // a server up to them never shows that they are fewer.
+        let cautious = slots.min(FEW + tuning.caution * (slots - FEW));
+        let service = service_us.max(1.0);
+        Outlook {
+            fresh_until_us,
+            others,
+            alone,
+            each: spread * alone,
+            service_us,
+            slots,
+            slot_us: service / cautious,
+            least_us: service * tuning.service_weight,
+        }
+    }
+}
+
+/// [`Sight`], made ready for many requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outlook {
+    /// Until then it is as good as known what others have there.
+    pub fresh_until_us: u64,
+    /// Requests of others in flight, as far as reports tell;
+    pub others: f32,
+    /// so many where this proxy has none,
+    alone: f32,
+    /// and so many more for each that it has.
+    each: f32,
+    /// Time of service without waiting, in microseconds; 0: not known.
+    pub service_us: f32,
+    slots: f32,
+    /// Once all slots are taken, one more in flight makes a request wait for so much longer, in microseconds.
+    slot_us: f32,
+    /// The cost where it need not wait.
+    least_us: f32,
+}
+
+impl Outlook {
+    /// Requests in flight with one more, where this proxy has so many. Where reports are stale, its own
+    /// tell more: whoever has more of them there than elsewhere has so because they do not end, and then
+    /// those of others do not either.
+    fn in_flight(&self, own: f32) -> f32 {
         /// Others need not use all endpoints alike: where this proxy has none, at least so large a part
         /// of what was reported is there still.
         const LEAST: f32 = 0.25;
-        let by = (1.0 + self.spread * own) / (1.0 + self.spread * self.own_part * self.others);
-        self.others * by.max(LEAST)
+        own + 1.0 + (LEAST * self.others).max(self.alone + self.each * own)
     }
 
     /// How long a request takes, in microseconds, that finds so many of this proxy in flight; 0: not
     /// known.
     pub fn expected_us(&self, own: f32) -> f32 {
-        self.service_us * ((own + self.others_beside(own) + 1.0) / self.slots).max(1.0)
+        self.service_us * (self.in_flight(own) / self.slots).max(1.0)
     }
 
     /// What a request would cost that finds so many of this proxy in flight: its expected wait and a
     /// part of the time of service, in microseconds.
-    pub fn cost_us(&self, own: f32, tuning: &Tuning) -> f32 {
-        /// Of so few, one less would be too large a part.
-        const FEW: f32 = 4.0;
-        // Where requests share processors, slots are taken for more than they are, and who always fills
-        // a server up to them never shows that they are fewer.
-        let slots = self.slots.min(FEW + tuning.caution * (self.slots - FEW));
-        let load = (own + self.others_beside(own) + 1.0) / slots;
-        let wait = (load - 1.0).max(0.0);
-        self.service_us.max(1.0) * (wait + tuning.service_weight)
+    pub fn cost_us(&self, own: f32) -> f32 {
+        let wait_us = self.in_flight(own) * self.slot_us - self.service_us.max(1.0);
+        wait_us.max(0.0) + self.least_us
     }
 }
 

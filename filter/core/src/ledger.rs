@@ -27,6 +27,8 @@ struct Book {
 #[derive(Clone, Default)]
 struct Slot {
     own: Work,
+    /// What all workers had when it was found last.
+    found: Work,
     ages: Ages,
     gauges: [Option<GaugeId>; 2],
 }
@@ -123,6 +125,12 @@ impl Ledger {
     /// The outstanding work at `slot` over all workers. Never below this VM's own, never negative.
     pub fn outstanding(&mut self, proxy: &dyn Proxy, book: usize, slot: u32) -> Work {
         self.counts(book).map_or(Work::ZERO, |mut counts| counts.outstanding(proxy, slot))
+    }
+
+    /// The same, as it was [found](Counts::find) last: another look costs a host call.
+    pub fn found(&self, book: usize, slot: u32) -> Work {
+        let entry = self.books.get(book).and_then(|book| book.slots.get(slot as usize));
+        entry.map_or(Work::ZERO, |entry| entry.found)
     }
 
     /// Whether both gauges of a slot are at zero, so that another endpoint may have it.
@@ -224,6 +232,15 @@ impl Counts<'_> {
         let read = self.book.gauge(proxy, slot, self.set).map_or(0, |g| proxy.gauge_read(g));
         own.max(Work::from_milli(u64::try_from(read).unwrap_or(0)))
     }
+
+    /// The same, for [`Ledger::found`] to tell again.
+    pub fn find(&mut self, proxy: &dyn Proxy, slot: u32) -> Work {
+        let found = self.outstanding(proxy, slot);
+        if let Some(entry) = self.book.slot(slot) {
+            entry.found = found;
+        }
+        found
+    }
 }
 
 fn signed(work: Work) -> i64 {
@@ -289,6 +306,22 @@ mod tests {
         ledger.up(&proxy, book, 0, Work::ONE);
         proxy.work_gauge("c", 0, 0).into_iter().for_each(|gauge| proxy.gauge_set(gauge, 0));
         assert!(!ledger.is_free(&proxy, book, 0));
+    }
+
+    #[test]
+    fn what_was_found_is_known_until_it_is_found_anew() {
+        let proxy = Memory::default();
+        let mut ledger = Ledger::default();
+        let book = ledger.open("c");
+        assert_eq!(ledger.found(book, 0), Work::ZERO);
+        ledger.up(&proxy, book, 0, Work::ONE);
+        let gauge = proxy.work_gauge("c", 0, 0).unwrap();
+        proxy.gauge_add(gauge, 2_000);
+        assert_eq!(ledger.counts(book).unwrap().find(&proxy, 0).milli(), 3_000);
+        proxy.gauge_add(gauge, 2_000);
+        assert_eq!(ledger.outstanding(&proxy, book, 0).milli(), 5_000);
+        assert_eq!(ledger.found(book, 0).milli(), 3_000);
+        assert_eq!(ledger.found(book, 1), Work::ZERO);
     }
 
     #[test]

@@ -93,35 +93,41 @@ pub fn best(
     salt: u32,
     mut work: impl FnMut(u32) -> Option<u64>,
 ) -> Picks {
-    let (mut lowest, mut equals) = (u64::MAX, 0_u32);
-    for load in floors {
-        if *load <= lowest {
-            equals = if *load < lowest { 1 } else { equals + 1 };
-            lowest = *load;
+    let (mut lowest, mut equals, mut start) = (u64::MAX, 0_u32, 0);
+    for (at, load) in floors.iter().enumerate() {
+        if *load < lowest {
+            (lowest, equals, start) = (*load, 1, at);
+        } else if *load == lowest {
+            equals += 1;
         }
     }
-    // The better the first, the fewer of the others need be read.
-    let place = salt.checked_rem(equals).unwrap_or(0) as usize;
-    let start = (0..seats.len()).filter(|at| floors.get(*at) == Some(&lowest)).nth(place);
+    if let Some(place @ 1..) = salt.checked_rem(equals) {
+        let mut lowest = (0..floors.len()).filter(|at| floors.get(*at) == Some(&lowest));
+        start = lowest.nth(place as usize).unwrap_or(start);
+    }
     let mut found = [Rank::NOBODY; MOST];
     let found = found.split_at_mut(wanted.clamp(1, MOST)).0;
-    for at in start.into_iter().chain(walk(seats.len(), salt).filter(|at| start != Some(*at))) {
-        let Some((seat, least)) = seats.get(at).zip(floors.get(at)) else { continue };
+    // The better the first, the fewer of the others need be read.
+    let (mut next, mut rest) = (Some(start), None);
+    while let Some(at) = next {
+        let Some((seat, least)) = seats.get(at).zip(floors.get(at)) else { break };
         let worst = found.last().map_or(0, |worst| worst.load);
         if worst <= lowest {
             break;
         }
-        if worst <= *least || found.iter().any(|known| known.slot == seat.slot) {
-            continue;
-        }
-        let Some(milli) = work(seat.slot) else { continue };
-        let load = for_weight(milli, seat.weight);
-        let mut next = Rank { load, tie: mix(salt, seat.slot), slot: seat.slot };
-        for place in &mut *found {
-            if next < *place {
-                mem::swap(&mut next, place);
+        if worst > *least
+            && !found.iter().any(|known| known.slot == seat.slot)
+            && let Some(milli) = work(seat.slot)
+        {
+            let load = for_weight(milli, seat.weight);
+            let mut next = Rank { load, tie: mix(salt, seat.slot), slot: seat.slot };
+            for place in &mut *found {
+                if next < *place {
+                    mem::swap(&mut next, place);
+                }
             }
         }
+        next = rest.get_or_insert_with(|| walk(seats.len(), salt)).find(|at| *at != start);
     }
     let mut picks = Picks::default();
     for (slot, rank) in picks.slots.iter_mut().zip(found) {

@@ -137,7 +137,6 @@ impl Inbound {
     fn put_stamp(&mut self, vm: &Vm, map: MapType) {
         let Some(wish) = self.stamp.take() else { return };
         let format = self.plugin.config.report.format;
-        vm.tell_time();
         let stamp = vm.balancer.borrow_mut().stamp(&vm.envoy, self.id, self.visit.as_ref());
         let stamp = if wish == Wish::Asker { stamp.brief() } else { stamp };
         let ours = name(format);

@@ -1,10 +1,11 @@
 //! One VM's view of one cluster: the published roster, and what the VM itself saw of it.
 
 use super::reports::Reports;
+use super::thought::Thought;
 use crate::Map;
 use crate::aside::Aside;
 use crate::delays::{self, Delays, Lately, Typical};
-use crate::estimate::{Sight, Tuning, Usual, View};
+use crate::estimate::{Usual, View};
 use crate::experience::Experience;
 use crate::membership::learned::Learned;
 use crate::pick::Seat;
@@ -41,6 +42,8 @@ pub(super) struct Endpoint {
     pub(super) delays: Delays,
     /// When this VM learned of it.
     pub(super) since_us: u64,
+    /// What is thought of it.
+    pub(super) thought: Thought,
 }
 
 /// So long a newcomer is taken for one as good as the others, in microseconds. What its first requests
@@ -55,16 +58,6 @@ impl Endpoint {
     /// It had left the cluster, and is there again.
     fn came_back(&self, standing: Standing) -> bool {
         self.standing == Standing::Gone && standing != Standing::Gone
-    }
-
-    /// What is thought of it now.
-    pub(super) fn sight(&self, now_us: u64, usual: &Usual, tuning: &Tuning) -> Sight {
-        let mut sight = self.view.sight(now_us, usual, tuning);
-        if self.is_newcomer(now_us) && usual.service_us > 0.0 {
-            sight.service_us = usual.service_us;
-            sight.slots = usual.slots.max(1.0);
-        }
-        sight
     }
 }
 
@@ -149,6 +142,7 @@ impl Cluster {
                 Some(known) if known.name == entry.endpoint && !known.came_back(standing) => {
                     if known.standing == Standing::Known && standing == Standing::Eligible {
                         known.aside.reconsider();
+                        known.thought = Thought::default();
                     }
                     known.weight = entry.weight.max(1);
                     known.standing = standing;
@@ -165,6 +159,7 @@ impl Cluster {
                         experience: Experience::default(),
                         delays: Delays::default(),
                         since_us: now_us,
+                        thought: Thought::default(),
                     };
                     match known {
                         Some(replaced) => *replaced = new,
@@ -183,6 +178,8 @@ impl Cluster {
         let (mut silent, mut unheard) = (false, false);
         for seat in &self.eligible {
             let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) else { continue };
+            // What is usual changes.
+            endpoint.thought = Thought::default();
             let is_silent = endpoint.experience.is_silent();
             silent |= is_silent;
             if endpoint.view.is_known(now_us) {
@@ -239,7 +236,9 @@ impl Cluster {
     }
 
     pub(super) fn endpoint_mut(&mut self, slot: u32) -> Option<&mut Endpoint> {
-        self.endpoints.get_mut(slot as usize)
+        let endpoint = self.endpoints.get_mut(slot as usize)?;
+        endpoint.thought.changes();
+        Some(endpoint)
     }
 
     /// Remembers at most `most` slots that became idle, of endpoints that a pick may name.
@@ -254,12 +253,6 @@ impl Cluster {
         if most > 0 {
             self.idle.push(slot);
         }
-    }
-
-    /// The seat of an eligible slot.
-    pub(super) fn seat(&self, slot: u32) -> Option<&Seat> {
-        let at = self.eligible.binary_search_by_key(&slot, |seat| seat.slot).ok()?;
-        self.eligible.get(at)
     }
 
     /// An override to `slot` was honoured.
@@ -296,4 +289,10 @@ impl Cluster {
     pub(super) fn is_deaf(&self, rng: &mut fastrand::Rng) -> bool {
         self.ignored >= DEAF_AFTER && rng.u32(..DEAF_TRIAL) != 0
     }
+}
+
+/// The seat of an eligible slot.
+pub(super) fn seat_of(eligible: &[Seat], slot: u32) -> Option<&Seat> {
+    let at = eligible.binary_search_by_key(&slot, |seat| seat.slot).ok()?;
+    eligible.get(at)
 }

@@ -1,8 +1,8 @@
 //! The choice by what servers report, and whether to ask them first.
 
 use super::asked::{Asked, MOST_ASKED};
-use super::cluster::Endpoint;
-use super::sights::{Seen, Sights, requests};
+use super::cluster::{Cluster, Endpoint, seat_of};
+use super::sights::{Sights, requests};
 use super::{Ask, Balancer, Call, ClusterId, Verdict};
 use crate::config::{DEADLINE_MS, ProbeMode};
 use crate::ledger::Counts;
@@ -44,7 +44,7 @@ impl Balancer {
                 endpoint.experience.promised(&usual);
             }
             let timed = load.service_us.is_some() && !endpoint.is_newcomer(now_us);
-            endpoint.view.hear(load, requests(own), now_us);
+            endpoint.hear(load, requests(own), now_us);
             endpoint.experience.reported();
             if !carried.is_zero() {
                 endpoint.experience.returned();
@@ -106,13 +106,13 @@ impl Balancer {
         ask: Ask<'_>,
         slot: u32,
     ) -> bool {
-        let Some(cluster) = self.clusters.get(id.index()) else { return false };
+        let Some(cluster) = self.clusters.get_mut(id.index()) else { return false };
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return false };
-        let sights = Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
-        let waits = !counts.own(slot).is_zero();
-        sights.see(slot).is_some_and(|seen| {
-            seen.is_fresh() && seen.is_good_enough(counts.outstanding(proxy, slot), waits)
-        })
+        let Some(endpoint) = cluster.endpoints.get_mut(slot as usize) else { return false };
+        let (usual, tuning) = (cluster.reports.usual(), &self.tuning);
+        let sights = Sights { usual, now_us: self.now_us, tuning, ask, salt: 0 };
+        let (seen, waits) = (sights.see(slot, endpoint), !counts.own(slot).is_zero());
+        seen.is_fresh() && seen.is_good_enough(counts.outstanding(proxy, slot), waits)
     }
 
     /// The question of a call to `slot` could not be sent: no answer to it is awaited.
@@ -192,49 +192,45 @@ impl Balancer {
         const EXPLORE: u32 = 64;
         let may_ask = !asked && ask.may_ask();
         let nobody = Choice::Pick(Picks::default());
-        let Some(cluster) = self.clusters.get(id.index()) else { return nobody };
+        let Some(cluster) = self.clusters.get_mut(id.index()) else { return nobody };
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return nobody };
-        let tuning = &self.tuning;
-        let sights = Sights { cluster, now_us: self.now_us, tuning, ask, salt: self.rng.u32(..) };
+        let Cluster { endpoints, eligible: all, reports, .. } = cluster;
+        let (tuning, usual, salt) = (&self.tuning, reports.usual(), self.rng.u32(..));
+        let sights = Sights { usual, now_us: self.now_us, tuning, ask, salt };
         let (rng, room, drawn) = (&mut self.rng, &mut self.sample, &mut self.drawn);
-        let floors = &mut self.floors;
-        let (all, wanted) = (&cluster.eligible, 1 + ask.spares());
+        let (floors, wanted) = (&mut self.floors, 1 + ask.spares());
         let waits = |counts: &Counts<'_>, slot| !counts.own(slot).is_zero();
         room.clear();
         floors.clear();
-        // A stall is added to what is read: it depends on more than counts.
-        let floor = |counts: &Counts<'_>, seat: &Seat, seen: &Seen<'_>| {
-            pick::for_weight(seen.rank(counts.own(seat.slot), false), seat.weight)
-        };
         let fresh = |seat: &Seat| {
-            if let Some(seen) = sights.see(seat.slot).filter(Seen::is_fresh) {
+            let Some(endpoint) = endpoints.get_mut(seat.slot as usize) else { return };
+            if let Some(floor) = sights.floor(*seat, endpoint, counts.own(seat.slot)) {
                 room.push(*seat);
-                floors.push(floor(&counts, seat, &seen));
+                floors.push(floor);
             }
         };
         if all.len() <= ask.settings.picker.scan_limit {
             all.iter().for_each(fresh);
         } else {
-            let recent = cluster.reports.recent().iter();
-            recent.filter_map(|slot| cluster.seat(*slot)).for_each(fresh);
+            reports.recent().iter().filter_map(|slot| seat_of(all, *slot)).for_each(fresh);
         }
-        let rank = |counts: &mut Counts<'_>, slot| {
-            let waits = waits(counts, slot);
-            sights.see(slot).map(|seen| seen.rank(counts.outstanding(proxy, slot), waits))
+        let rank = |counts: &mut Counts<'_>, endpoints: &[Endpoint], slot| {
+            let (endpoint, waits) = (endpoints.get(slot as usize)?, waits(counts, slot));
+            Some(sights.see_again(slot, endpoint).rank(counts.find(proxy, slot), waits))
         };
         let always = may_ask && ask.settings.probe_mode == ProbeMode::Always;
         if !room.is_empty() && !always {
-            let picks =
-                pick::best(room, floors, wanted, sights.salt, |slot| rank(&mut counts, slot));
+            let work = |slot| rank(&mut counts, endpoints, slot);
+            let picks = pick::best(room, floors, wanted, salt, work);
             let complete = room.len() == all.len();
             let good = |slot| {
-                let waits = waits(&counts, slot);
-                let own = counts.outstanding(proxy, slot);
-                sights.see(slot).is_some_and(|seen| seen.is_good_enough(own, waits))
+                let (waits, own) = (waits(&counts, slot), counts.outstanding(proxy, slot));
+                let endpoint = endpoints.get(slot as usize);
+                endpoint.is_some_and(|e| sights.see_again(slot, e).is_good_enough(own, waits))
             };
             // Who has one request at a time would go on with the first it heard of, and know nobody when
             // that one fails.
-            let explores = cluster.reports.some_are_unheard() && rng.u32(..EXPLORE) == 0;
+            let explores = reports.some_are_unheard() && rng.u32(..EXPLORE) == 0;
             if complete || !explores && picks.first().is_some_and(good) {
                 return Choice::Pick(picks);
             }
@@ -248,8 +244,9 @@ impl Balancer {
             pool.clear();
             draw(all, tuning.ask_pool.max(fanout), rng, drawn, |seat, rng| {
                 let random = rng.f32();
-                let seen = sights.see(seat.slot);
-                if let Some(seen) = seen.filter(|seen| seen.wants_to_be_asked(random)) {
+                let Some(endpoint) = endpoints.get_mut(seat.slot as usize) else { return };
+                let seen = sights.see(seat.slot, endpoint);
+                if seen.wants_to_be_asked(random) {
                     let (own, waits) = (counts.own(seat.slot), waits(&counts, seat.slot));
                     pool.push((seen.rank(own, waits), seat.slot));
                 }
@@ -265,14 +262,16 @@ impl Balancer {
         // The best of what is fresh and of some drawn at random, for what looks best of all that is
         // stale would look best to every proxy.
         draw(all, tuning.stale_samples, rng, drawn, |seat, _| {
-            if !room.contains(seat)
-                && let Some(seen) = sights.see(seat.slot).filter(Seen::is_allowed)
-            {
+            let Some(endpoint) = endpoints.get_mut(seat.slot as usize) else { return };
+            let seen = sights.see(seat.slot, endpoint);
+            if seen.is_allowed() && !room.contains(seat) {
                 room.push(*seat);
-                floors.push(floor(&counts, seat, &seen));
+                let floor = seen.rank(counts.own(seat.slot), false);
+                floors.push(pick::for_weight(floor, seat.weight));
             }
         });
-        Choice::Pick(pick::best(room, floors, wanted, sights.salt, |slot| rank(&mut counts, slot)))
+        let work = |slot| rank(&mut counts, endpoints, slot);
+        Choice::Pick(pick::best(room, floors, wanted, salt, work))
     }
 
     /// Steers a call to `picks`, and counts it there.
@@ -285,7 +284,7 @@ impl Balancer {
         call.picks = picks;
         call.sent_us = self.now_us;
         if let Some(slot) = picks.first() {
-            call.expected_us = self.expected_us(proxy, call.cluster, slot);
+            call.expected_us = self.expected_us(call.cluster, slot);
             self.count(proxy, call, Some(slot));
             if let Some(endpoint) =
                 self.clusters.get_mut(call.cluster.index()).and_then(|c| c.endpoint_mut(slot))
@@ -298,16 +297,17 @@ impl Balancer {
         }
     }
 
-    /// How long a request should take in `slot`, in microseconds; 0 where nothing tells.
-    fn expected_us(&mut self, proxy: &dyn Proxy, id: ClusterId, slot: u32) -> f32 {
-        let Some(cluster) = self.clusters.get(id.index()) else { return 0.0 };
-        let Some(endpoint) = cluster.endpoint(slot) else { return 0.0 };
+    /// How long a request should take in `slot`, of which a pick has just read the count, in microseconds;
+    /// 0 where nothing tells.
+    fn expected_us(&mut self, id: ClusterId, slot: u32) -> f32 {
+        let Some(cluster) = self.clusters.get_mut(id.index()) else { return 0.0 };
+        let Some(endpoint) = cluster.endpoints.get_mut(slot as usize) else { return 0.0 };
         if !endpoint.view.is_known(self.now_us) {
             return 0.0;
         }
-        let own = self.ledger.outstanding(proxy, cluster.book, slot);
-        let sight = endpoint.sight(self.now_us, cluster.reports.usual(), &self.tuning);
-        sight.expected_us(requests(own))
+        let own = self.ledger.found(cluster.book, slot);
+        let outlook = endpoint.think(self.now_us, cluster.reports.usual(), &self.tuning);
+        outlook.expected_us(requests(own))
     }
 
     /// By what servers report; among those that do not, by own counts.
@@ -338,7 +338,8 @@ impl Balancer {
             return false;
         }
         let Self { ledger, rng, drawn, .. } = self;
-        let sights = Sights { cluster, now_us: self.now_us, tuning: &self.tuning, ask, salt: 0 };
+        let (usual, tuning) = (cluster.reports.usual(), &self.tuning);
+        let sights = Sights { usual, now_us: self.now_us, tuning, ask, salt: 0 };
         let all = &cluster.eligible;
         let (mut silent, mut others) = ([0_u64; 2], [0_u64; 2]);
         let mut add = |seat: &Seat| {

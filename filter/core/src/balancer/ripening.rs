@@ -14,17 +14,18 @@ impl Balancer {
     /// So much time has passed.
     pub(super) fn ripen(&mut self, proxy: &dyn Proxy, elapsed_us: u64) {
         let Self { clusters, twins, ledger, tuning, now_us, .. } = self;
-        for cluster in clusters.iter().filter(|cluster| cluster.reports.is_any()) {
+        for cluster in clusters.iter_mut().filter(|cluster| cluster.reports.is_any()) {
             let usual = cluster.reports.usual();
-            for (slot, endpoint) in (0_u32..).zip(&cluster.endpoints) {
+            for (slot, endpoint) in (0_u32..).zip(&mut cluster.endpoints) {
                 if ledger.own(cluster.book, slot).is_zero() {
                     continue;
                 }
-                let sight = endpoint.sight(*now_us, usual, tuning);
+                let outlook = endpoint.think(*now_us, usual, tuning);
                 let own = requests(ledger.outstanding(proxy, cluster.book, slot));
-                let expected_us = sight.expected_us(own);
+                let expected_us = outlook.expected_us(own);
                 // Of whom nothing is known it cannot be told what is long.
-                if sight.service_us > 0.0 && !endpoint.experience.is_overdue(*now_us, expected_us) {
+                let known = outlook.service_us > 0.0;
+                if known && !endpoint.experience.is_overdue(*now_us, expected_us) {
                     ledger.pass(proxy, cluster.book, slot, elapsed_us, longest_us(expected_us));
                 }
             }

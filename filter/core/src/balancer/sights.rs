@@ -1,15 +1,15 @@
 //! The endpoints of a cluster as one request sees them: who may be picked or asked, at what cost.
 
 use super::Ask;
-use super::cluster::{Cluster, Endpoint};
+use super::cluster::Endpoint;
 use crate::config::ProbeMode;
-use crate::estimate::{Sight, Tuning};
+use crate::estimate::{Tuning, Usual};
 use crate::pick::spread;
 use crate::work::Work;
 
 /// The endpoints of a cluster as one request sees them.
 pub(super) struct Sights<'a> {
-    pub(super) cluster: &'a Cluster,
+    pub(super) usual: &'a Usual,
     pub(super) now_us: u64,
     pub(super) tuning: &'a Tuning,
     pub(super) ask: Ask<'a>,
@@ -22,14 +22,25 @@ pub(super) struct Seen<'a> {
     of: &'a Sights<'a>,
     slot: u32,
     endpoint: &'a Endpoint,
-    sight: Sight,
 }
 
-impl Sights<'_> {
-    pub(super) fn see(&self, slot: u32) -> Option<Seen<'_>> {
-        let endpoint = self.cluster.endpoint(slot)?;
-        let sight = endpoint.sight(self.now_us, self.cluster.reports.usual(), self.tuning);
-        Some(Seen { of: self, slot, endpoint, sight })
+impl<'a> Sights<'a> {
+    /// Looks at the endpoint in `slot`.
+    pub(super) fn see(&'a self, slot: u32, endpoint: &'a mut Endpoint) -> Seen<'a> {
+        endpoint.think(self.now_us, self.usual, self.tuning);
+        self.see_again(slot, endpoint)
+    }
+
+    /// Looks at one that this request has looked at.
+    pub(super) fn see_again(&'a self, slot: u32, endpoint: &'a Endpoint) -> Seen<'a> {
+        Seen { of: self, slot, endpoint }
+    }
+
+    /// A cost in `slot`, for comparison: less is better, near-ties fall at random.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    pub(super) fn near(&self, cost_us: f32, slot: u32) -> u64 {
+        let near = 1.0 + self.tuning.jitter * spread(self.salt, slot);
+        (cost_us * near * 64.0) as u64
     }
 
     /// It is not set aside, or failures do not matter.
@@ -48,7 +59,7 @@ impl Sights<'_> {
 impl Seen<'_> {
     /// It reported a moment ago, and a pick may name it.
     pub(super) fn is_fresh(&self) -> bool {
-        self.sight.doubt <= self.of.tuning.fresh && self.is_allowed()
+        self.of.now_us <= self.endpoint.thought.outlook().fresh_until_us && self.is_allowed()
     }
 
     /// Whether a pick may name it.
@@ -65,31 +76,29 @@ impl Seen<'_> {
 
     /// What a request costs there, in microseconds. `own`: what this proxy has there; `waits`: this
     /// very VM has something there, and so knows whether anything comes back.
-    fn cost_us(&self, own: Work, waits: bool) -> f32 {
-        let Self { of, endpoint, sight, .. } = self;
-        let (seen, usual) = (&endpoint.experience, of.cluster.reports.usual());
+    pub(super) fn cost_us(&self, own: Work, waits: bool) -> f32 {
+        let Self { of, endpoint, .. } = self;
+        let (seen, outlook, usual) = (&endpoint.experience, endpoint.thought.outlook(), of.usual);
         let own = requests(own);
         let faults = if of.ask.settings.estimate.failures { seen.fault_cost(usual) } else { 0.0 };
         if !of.ask.settings.estimate.speed {
-            return own + sight.others + 1.0 + faults;
+            return own + outlook.others + 1.0 + faults;
         }
-        let mut cost = sight.cost_us(own, of.tuning) * seen.mistrust(usual);
+        let mut cost = outlook.cost_us(own) * seen.mistrust(usual);
         if waits {
-            cost += seen.stalled_us(of.now_us, sight.expected_us(own));
+            cost += seen.stalled_us(of.now_us, outlook.expected_us(own));
         }
         cost + faults * usual.service_us
     }
 
-    /// For comparison: less is better, near-ties fall at random.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    /// For comparison, see [`Sights::near`].
     pub(super) fn rank(&self, own: Work, waits: bool) -> u64 {
-        let near = 1.0 + self.of.tuning.jitter * spread(self.of.salt, self.slot);
-        (self.cost_us(own, waits) * near * 64.0) as u64
+        self.of.near(self.cost_us(own, waits), self.slot)
     }
 
     /// Whether hardly any other can be better: it serves at once, and about as fast as any.
     pub(super) fn is_good_enough(&self, own: Work, waits: bool) -> bool {
-        let best = self.of.cluster.reports.usual().fastest_us * self.of.tuning.service_weight;
+        let best = self.of.usual.fastest_us * self.of.tuning.service_weight;
         self.of.ask.settings.estimate.speed
             && self.cost_us(own, waits) <= self.of.tuning.good_enough * best
     }

@@ -20,6 +20,7 @@ mod seen;
 mod silent;
 #[expect(clippy::cast_possible_truncation, reason = "few")]
 mod streams;
+mod thought;
 mod unsent;
 mod upkeep;
 

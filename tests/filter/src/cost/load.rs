@@ -100,6 +100,7 @@ impl Load<'_> {
             if self.open.len() >= self.scenario.under_way() {
                 self.end_one();
             }
+            self.proxy.advance(self.scenario.apart());
             let worker = &self.workers[self.turn % self.workers.len()];
             // Each worker begins requests of every shape.
             let shape = self.scenario.shape_of(self.turn / self.workers.len());

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::ops::RangeInclusive;
+use core::time::Duration;
 
 use leastload_testhost::{
     AdminMode, Call, Cluster, Host, Plugin, Proxy, Request, Response, Worker,
@@ -11,13 +12,14 @@ use serde_json::{Value, json};
 const HEADER: &str = "x-leastload-host";
 const ADMIN: &str = "prometheus_stats";
 const METHOD: &str = "/shop.Cart/Get";
-/// By which a client asks for a stamp, the trailer in which it comes, and one: three in flight, four
-/// slots, and a time of service of 4 us, so short that each request asks for the next.
+/// By which a client asks for a stamp, the trailer in which it comes, and two: three in flight, four
+/// slots, and a time of service of 4 us, so short that each request asks for the next, or of 20 ms.
 const ASK: (&str, &str) = ("x-leastload-ask", "stamp");
-const STAMP: (&str, &str) = (
-    "endpoint-load-metrics-bin",
-    "Qg4KA3JpZhEAAAAAAAAIQEIOCgNzdmMRAAAAAAAAcD9CDgoDY2FwEQAAAAAAABBA",
-);
+const STAMP: &str = "endpoint-load-metrics-bin";
+const OF_4_US: &str = "Qg4KA3JpZhEAAAAAAAAIQEIOCgNzdmMRAAAAAAAAcD9CDgoDY2FwEQAAAAAAABBA";
+const OF_20_MS: &str = "Qg4KA3JpZhEAAAAAAAAIQEIOCgNzdmMRAAAAAAAANEBCDgoDY2FwEQAAAAAAABBA";
+/// Between two requests of a proxy under full load.
+const APART: Duration = Duration::from_micros(50);
 /// Messages of a stream.
 const MESSAGES: u32 = 100;
 
@@ -44,6 +46,8 @@ pub enum Arm {
     NotGrpc,
     /// As the default, each response with a twin's stamp.
     Stamped,
+    /// As the default under full load, each response that is to have a twin's stamp with one.
+    Informed,
     /// A twin, each response of which is to be stamped.
     Stamping,
 }
@@ -61,6 +65,7 @@ impl Arm {
             Self::Inbound => "inbound",
             Self::NotGrpc => "not gRPC",
             Self::Stamped => "stamped",
+            Self::Informed => "stamped when asked",
             Self::Stamping => "stamping",
         }
     }
@@ -87,7 +92,7 @@ impl Arm {
             }
             Self::Learned => json!({"discovery": {"admin_cluster": ""}}),
             // Questions have a rate, and are no part of a request.
-            Self::Stamped => json!({"probe": {"mode": "off"}}),
+            Self::Stamped | Self::Informed => json!({"probe": {"mode": "off"}}),
             Self::Stamping => json!({"probe": {"allow": "any"}}),
             _ => json!({}),
         }
@@ -96,9 +101,12 @@ impl Arm {
     /// Share of requests that must be steered for the scenario to be what it is called, in percent.
     pub(super) const fn steered(self) -> RangeInclusive<usize> {
         match self {
-            Self::Session | Self::OverrideHost | Self::Methods | Self::Static | Self::Stamped => {
-                100..=100
-            }
+            Self::Session
+            | Self::OverrideHost
+            | Self::Methods
+            | Self::Static
+            | Self::Stamped
+            | Self::Informed => 100..=100,
             Self::Learned => 90..=99,
             Self::Empty | Self::Unknown | Self::Inbound | Self::NotGrpc | Self::Stamping => 0..=0,
         }
@@ -214,6 +222,7 @@ impl Scenario {
             Arm::Unknown,
             Arm::Learned,
             Arm::Stamped,
+            Arm::Informed,
             Arm::Stamping,
         ] {
             add(arm, Shape::Unary, &[10]);
@@ -268,12 +277,22 @@ impl Scenario {
 
     /// Brings a request to its end.
     pub(super) fn end(&self, shape: Shape, call: &Call) {
-        if self.arm == Arm::Stamped {
-            assert_eq!(call.headers().get(ASK.0), Some(ASK.1));
-            call.respond(Response::ok().trailer(STAMP.0, STAMP.1));
-        } else {
-            shape.end(call);
+        let asked = call.headers().get(ASK.0) == Some(ASK.1);
+        match self.arm {
+            Arm::Stamped => {
+                assert!(asked);
+                call.respond(Response::ok().trailer(STAMP, OF_4_US));
+            }
+            Arm::Informed if asked => {
+                call.respond(Response::ok().trailer(STAMP, OF_20_MS));
+            }
+            _ => shape.end(call),
         }
+    }
+
+    /// The time from one request to the next.
+    pub(super) fn apart(&self) -> Duration {
+        if self.arm == Arm::Informed { APART } else { Duration::ZERO }
     }
 
     /// A request from a worker, under way.
