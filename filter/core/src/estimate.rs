@@ -142,6 +142,7 @@ impl View {
             self.usual += NEWEST * (others - self.usual);
         } else {
             self.usual = others;
+            self.wanted_us = 0;
         }
         self.others = others;
         self.heard_us = NonZeroU64::new(now_us);
@@ -152,12 +153,17 @@ impl View {
     }
 
     /// A request leaves for it: whether that is to bring a stamp back. Where one was asked for a
-    /// moment ago, another would say hardly anything new.
+    /// moment ago, another would say hardly anything new; `silent`: it has no twin, as far as is known.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    pub fn wants_stamp(&mut self, now_us: u64, tuning: &Tuning) -> bool {
-        let wants = now_us >= self.wanted_us || !self.is_known(now_us);
+    pub fn wants_stamp(&mut self, now_us: u64, silent: bool, tuning: &Tuning) -> bool {
+        /// A twin may come.
+        const SILENT_US: u64 = 250_000;
+        let known = self.is_known(now_us);
+        let wants = now_us >= self.wanted_us || !known && !silent;
         if wants {
-            self.wanted_us = now_us.saturating_add((self.service_us * tuning.stamp_every) as u64);
+            let spacing_us =
+                if known { (self.service_us * tuning.stamp_every) as u64 } else { SILENT_US };
+            self.wanted_us = now_us.saturating_add(spacing_us);
         }
         wants
     }

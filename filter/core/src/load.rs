@@ -21,21 +21,24 @@ pub struct Load {
     pub draining: bool,
     /// The part of what askers would like to ask that they may: 0 to 1.
     pub asks: f32,
+    /// Every response has a report, asked for or not.
+    pub all: bool,
 }
 
 impl Load {
     /// The metrics of a report that [`Load::of`] reads, as [`Report::parse`] wants them.
-    pub const WANTED: [&str; 5] = [
+    pub const WANTED: [&str; 6] = [
         "named_metrics.rif",
         "named_metrics.svc",
         "named_metrics.cap",
         "named_metrics.drain",
         "named_metrics.asks",
+        "named_metrics.all",
     ];
 
     /// The load that a report tells; `None` where it is no report of a twin's.
-    pub fn of(report: &Report<5>) -> Option<Self> {
-        let [in_flight, service_ms, slots, drain, asks] = report.wanted.map(|value| {
+    pub fn of(report: &Report<6>) -> Option<Self> {
+        let [in_flight, service_ms, slots, drain, asks, all] = report.wanted.map(|value| {
             #[expect(clippy::cast_possible_truncation, reason = "at most 10^12")]
             value.map(|value| value as f32)
         });
@@ -47,6 +50,7 @@ impl Load {
             slots: slots.map(|slots| slots.clamp(1.0, MOST_IN_FLIGHT)),
             draining: drain.is_some_and(|drain| drain > 0.0),
             asks: asks.map_or(1.0, |asks| asks.min(1.0)),
+            all: all.is_some_and(|all| all > 0.0),
         })
     }
 }

@@ -154,6 +154,7 @@ impl Twin {
             slots: fit.map(|fit| fit.slots),
             draining: false,
             asks: self.share,
+            all: false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use leastload_core::balancer::{Departure, TwinId, Visit};
 use leastload_core::config::{Allow, Audience, Config, Format, Traffic};
 use leastload_core::grpc::{self, Status};
-use leastload_core::report::{BINARY_HEADER, HEADER};
+use leastload_core::report::{BINARY_HEADER, HEADER, Stamp};
 use proxy_wasm::types::MapType;
 
 use crate::host::{self, REQUEST, RESPONSE, TRAILERS};
@@ -137,7 +137,7 @@ impl Inbound {
     fn put_stamp(&mut self, vm: &Vm, map: MapType) {
         let Some(wish) = self.stamp.take() else { return };
         let format = self.plugin.config.report.format;
-        let stamp = vm.balancer.borrow_mut().stamp(&vm.envoy, self.id, self.visit.as_ref());
+        let stamp = stamp(vm, &self.plugin.config, self.id, self.visit.as_ref());
         let stamp = if wish == Wish::Asker { stamp.brief() } else { stamp };
         let ours = name(format);
         // Our filter takes out what stands under the stamp's own name; others read one name only.
@@ -157,10 +157,16 @@ impl Inbound {
     }
 }
 
+/// What the server's load is now.
+fn stamp(vm: &Vm, config: &Config, id: TwinId, visit: Option<&Visit>) -> Stamp {
+    let mut stamp = vm.balancer.borrow_mut().stamp(&vm.envoy, id, visit);
+    stamp.load.all = config.report.stamp == Audience::All;
+    stamp
+}
+
 /// Answers a probe.
 fn answer(vm: &Vm, config: &Config, id: TwinId) {
-    let stamp = vm.balancer.borrow_mut().stamp(&vm.envoy, id, None);
-    let value = stamp.brief().write(config.report.format);
+    let value = stamp(vm, config, id, None).brief().write(config.report.format);
     let own = host::text(&["destination", "address"]).unwrap_or_default();
     host::answer(vec![(name(config.report.format), value.as_bytes()), (SELF, own.as_bytes())]);
 }

@@ -30,8 +30,6 @@ pub(crate) struct Outbound {
     /// It waits, or has waited.
     waiting: Option<Rc<Waiting>>,
     questions: Vec<Question>,
-    /// Reports of its server's load are read, and what is ours is taken out.
-    reads: bool,
     /// Its response ends in trailers, or with its headers.
     has_trailers: bool,
     answer: Answer,
@@ -85,14 +83,12 @@ impl Outbound {
         let ask = Ask { config, settings: &route.settings, cost };
         vm.tell_time();
         let call = vm.balancer.borrow_mut().start(&vm.envoy, route.id, ask);
-        let reads = route.settings.estimate.reports && call.verdict().is_watched();
         let mut outbound = Self {
             plugin: Rc::clone(plugin),
             route,
             call: None,
             waiting: None,
             questions: Vec::new(),
-            reads,
             has_trailers,
             answer: Answer::None,
             erred: false,
@@ -253,11 +249,13 @@ impl Outbound {
 
     /// Learns from the report in these headers or trailers, and takes it out.
     fn take_report(&self, vm: &Vm, map: MapType) {
-        if !self.reads {
+        let Some(call) = self.call.as_ref() else { return };
+        // To look for one that is not there costs two host calls.
+        if !self.route.settings.estimate.reports || !vm.balancer.borrow().may_report(call) {
             return;
         }
         let Some(load) = reports::take(&vm.envoy, map) else { return };
-        if let Some((call, slot)) = self.call.as_ref().and_then(|call| Some((call, call.slot()?))) {
+        if let Some(slot) = call.slot() {
             vm.tell_time();
             let mut balancer = vm.balancer.borrow_mut();
             let carried = balancer.counts_on(call, slot);

@@ -57,7 +57,7 @@ pub(crate) fn drop(map: MapType) {
     }
 }
 
-fn parse(envoy: &Envoy, value: &[u8], binary: bool) -> Option<Report<5>> {
+fn parse(envoy: &Envoy, value: &[u8], binary: bool) -> Option<Report<6>> {
     let report = if binary {
         Report::parse_binary(value, &Load::WANTED)
     } else {

@@ -115,6 +115,7 @@ impl Rig {
                 slots: Some(8.0),
                 draining: false,
                 asks: 1.0,
+                all: false,
             };
             self.workers[worker].heard(&self.proxy, self.id, slot as u32, &load, Work::ZERO);
         }

@@ -160,6 +160,7 @@ fn load(take: &mut Take<'_>) -> Load {
         service_us: service[numbers / 4 % 4],
         slots: slots[numbers / 16 % 4],
         draining: flags % 8 == 7,
+        all: false,
         asks: [1.0, 1.0, 0.001, 0.0][flags / 8 % 4],
     }
 }

@@ -1,6 +1,6 @@
 //! One VM's view of one cluster: the published roster, and what the VM itself saw of it.
 
-use super::reports::Reports;
+use super::reports::{Others, Reports};
 use super::thought::Thought;
 use crate::Map;
 use crate::aside::Aside;
@@ -175,24 +175,24 @@ impl Cluster {
     /// Brings up to date what is usual.
     pub(super) fn survey(&mut self, now_us: u64) {
         let (mut usual, mut count) = (Usual::default(), 0.0);
-        let (mut silent, mut unheard) = (false, false);
+        let mut others = Others::default();
         for seat in &self.eligible {
             let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) else { continue };
             // What is usual changes.
             endpoint.thought = Thought::default();
             let is_silent = endpoint.experience.is_silent();
-            silent |= is_silent;
+            others.silent |= is_silent;
             if endpoint.view.is_known(now_us) {
                 count += 1.0;
                 endpoint.view.add_to(&mut usual, count, endpoint.is_newcomer(now_us));
                 let judged = endpoint.view.tells_service(now_us);
                 endpoint.experience.add_to(&mut usual, count, judged);
             } else {
-                unheard |= !is_silent;
+                others.unheard |= !is_silent;
                 endpoint.experience.leave_out();
             }
         }
-        self.reports.surveyed(usual, count > 0.0, silent, unheard);
+        self.reports.surveyed(usual, count > 0.0, others);
     }
 
     /// Compares how long requests take at endpoints, after so many ticks at the usual pace.

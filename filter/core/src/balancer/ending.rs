@@ -1,6 +1,7 @@
 //! What became of a pick, and what the end of a request teaches.
 
 use super::call::Word;
+use super::cluster::Cluster;
 use super::{Balancer, Call, Ending, Fate, Verdict};
 use crate::proxy::Proxy;
 use crate::records::Standing;
@@ -81,6 +82,15 @@ impl Balancer {
         let book = self.clusters.get(call.cluster.index()).map(|cluster| cluster.book);
         book.zip(call.counted)
             .is_some_and(|(book, slot)| self.ledger.is_long(book, slot, call.began))
+    }
+
+    /// Whether the response to a call may have a report of ours: it was asked for, or servers put one on
+    /// every response.
+    pub fn may_report(&self, call: &Call) -> bool {
+        let unasked = |cluster: &Cluster| cluster.reports.come_unasked();
+        call.stamped
+            || call.verdict.is_watched()
+                && self.clusters.get(call.cluster.index()).is_some_and(unasked)
     }
 
     /// What of the proxy's count in `slot` is this call.

@@ -50,7 +50,7 @@ impl Balancer {
                 endpoint.experience.returned();
             }
             cluster.reports.counted(load.in_flight, requests(own));
-            let first = cluster.reports.heard(slot);
+            let first = cluster.reports.heard(slot, load.all);
             if first || timed && usual.timed == 0.0 {
                 // What is usual must not wait for the next tick: who does not tell its time of service
                 // yet would look as if it took none.
@@ -291,7 +291,8 @@ impl Balancer {
             {
                 endpoint.aside.picked();
                 if call.verdict == Verdict::Steer {
-                    call.stamped &= endpoint.view.wants_stamp(self.now_us, &self.tuning);
+                    let silent = endpoint.experience.is_silent();
+                    call.stamped &= endpoint.view.wants_stamp(self.now_us, silent, &self.tuning);
                 }
             }
         }

@@ -5,6 +5,15 @@ use crate::estimate::Usual;
 /// Slots of those who reported last; beyond `picker.scan_limit`, they are looked at.
 const MOST_RECENT: usize = 32;
 
+/// Which endpoints there are beside those that have reported lately.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Others {
+    /// Some answer without.
+    pub(super) silent: bool,
+    /// Some may have a twin.
+    pub(super) unheard: bool,
+}
+
 /// A cluster's reports.
 #[derive(Default)]
 pub(super) struct Reports {
@@ -13,17 +22,17 @@ pub(super) struct Reports {
     /// Slots of those who did last, the latest last.
     recent: Vec<u32>,
     usual: Usual,
-    /// Some answer without.
-    silent: bool,
-    /// Some have not reported lately.
-    unheard: bool,
+    others: Others,
+    /// Some report on every response, asked or not.
+    all: bool,
     /// What servers had in flight by their reports, and what of it was this proxy's; the past fades.
     in_flight: (f32, f32),
 }
 
 impl Reports {
-    /// The endpoint in `slot` reported. True where nobody had lately.
-    pub(super) fn heard(&mut self, slot: u32) -> bool {
+    /// The endpoint in `slot` reported; `all`: as on every response. True where nobody had lately.
+    pub(super) fn heard(&mut self, slot: u32, all: bool) -> bool {
+        self.all |= all;
         let first = !core::mem::replace(&mut self.any, true);
         self.recent.retain(|known| *known != slot);
         if self.recent.len() >= MOST_RECENT {
@@ -47,16 +56,14 @@ impl Reports {
 
     /// An endpoint has no twin.
     pub(super) fn silenced(&mut self) {
-        self.silent = true;
+        self.others.silent = true;
     }
 
-    /// What is usual was found anew. `any`: somebody still counts as known; `silent`: some have no twin;
-    /// `unheard`: some others are not known.
-    pub(super) fn surveyed(&mut self, usual: Usual, any: bool, silent: bool, unheard: bool) {
+    /// What is usual was found anew. `any`: somebody still counts as known.
+    pub(super) fn surveyed(&mut self, usual: Usual, any: bool, others: Others) {
         self.usual = Usual { own_part: self.usual.own_part, ..usual };
         self.any = any;
-        self.silent = silent;
-        self.unheard = unheard;
+        self.others = others;
     }
 
     pub(super) fn is_any(&self) -> bool {
@@ -65,12 +72,17 @@ impl Reports {
 
     /// Some endpoints have no twin.
     pub(super) fn some_are_silent(&self) -> bool {
-        self.silent
+        self.others.silent
     }
 
     /// Some endpoints may have a twin, and have not reported lately.
     pub(super) fn some_are_unheard(&self) -> bool {
-        self.unheard
+        self.others.unheard
+    }
+
+    /// Reports may come that nobody asked for.
+    pub(super) fn come_unasked(&self) -> bool {
+        self.all
     }
 
     pub(super) fn recent(&self) -> &[u32] {

@@ -30,7 +30,14 @@ const USUAL: Usual = Usual {
 };
 
 fn load(in_flight: f32) -> Load {
-    Load { in_flight, service_us: Some(10_000.0), slots: Some(4.0), draining: false, asks: 1.0 }
+    Load {
+        in_flight,
+        service_us: Some(10_000.0),
+        slots: Some(4.0),
+        draining: false,
+        asks: 1.0,
+        all: false,
+    }
 }
 
 /// A view that has heard `load` at [`NOW`].
@@ -149,17 +156,24 @@ fn how_long_a_request_takes_is_not_known_where_the_time_of_service_is_not() {
 
 #[test]
 fn a_stamp_is_wanted_where_none_was_asked_for_a_moment_ago() {
+    let wants = |view: &mut View, us| view.wants_stamp(us, false, &TUNING);
     let mut view = View::default();
     // Who has not reported is asked each time: it may have no twin, which three answers show.
-    assert!((0..5).all(|us| view.wants_stamp(NOW + us, &TUNING)));
+    assert!((0..5).all(|us| wants(&mut view, NOW + us)));
     view.hear(&load(0.0), 0.0, NOW);
-    let wants = [10, 11, 1_009, 1_010, 1_011, 2_010].map(|us| view.wants_stamp(NOW + us, &TUNING));
-    assert_eq!(wants, [true, false, false, true, false, true], "a tenth of 10 ms");
+    let wanted = [10, 11, 1_009, 1_010, 1_011, 2_010].map(|us| wants(&mut view, NOW + us));
+    assert_eq!(wanted, [true, false, false, true, false, true], "a tenth of 10 ms");
     // It does not say how long requests take.
     view.hear(&Load { service_us: None, ..load(0.0) }, 0.0, NOW + 3_000);
-    assert!((0..5).all(|us| view.wants_stamp(NOW + 3_010 + us, &TUNING)));
+    assert!((0..5).all(|us| wants(&mut view, NOW + 3_010 + us)));
     let forgotten = NOW + 3_000 + LONGEST_US + 1;
-    assert!((0..5).all(|_| view.wants_stamp(forgotten, &TUNING)));
+    assert!((0..5).all(|_| wants(&mut view, forgotten)));
+    // Who has no twin may get one.
+    let mut seldom = |ms: u64| view.wants_stamp(forgotten + ms * 1_000, true, &TUNING);
+    assert_eq!([0, 249, 250, 499, 500].map(&mut seldom), [false, false, true, false, true]);
+    // Once it has one it is asked as often as the others.
+    view.hear(&load(0.0), 0.0, forgotten + 510_000);
+    assert_eq!([0, 1].map(|us| wants(&mut view, forgotten + 511_000 + us)), [true, false]);
 }
 
 #[test]
@@ -295,6 +309,7 @@ fn any_load() -> impl Strategy<Value = Load> {
             slots,
             draining,
             asks,
+            all: false,
         })
 }
 

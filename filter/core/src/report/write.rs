@@ -10,7 +10,7 @@ use crate::config::Format;
 use crate::load::Load;
 
 /// The metrics that are a twin's alone: an application's of the same name give way.
-const OURS: [&str; 5] = ["rif", "svc", "cap", "drain", "asks"];
+const OURS: [&str; 6] = ["rif", "svc", "cap", "drain", "asks", "all"];
 /// Bits of a number's mantissa that are sent: it is off by at most one in 512, and what follows are
 /// zeros, which are short on the wire.
 const BITS: u32 = 8;
@@ -72,6 +72,7 @@ impl Stamp {
             load.slots,
             load.draining.then_some(1.0),
             Some(load.asks.max(0.0)).filter(|asks| *asks < 1.0),
+            load.all.then_some(1.0),
         ];
         let ours = OURS.into_iter().zip(values);
         let ours = ours.filter_map(|(name, value)| Some((name, rounded(value?))));

@@ -64,13 +64,11 @@ fn one_stamp_of_a_server_is_asked_for_in_a_tenth_of_its_time_of_service() {
         "probe": {"mode": "off"},
         "discovery": {"static": {CLUSTER: [HOSTS[0]]}},
     })));
-    let stamp = binary(&[("rif", 3.0), ("svc", 100.0), ("cap", 4.0)]);
-    // Whether it asks; what a client says is no matter.
+    // A server that says that it stamps every response.
+    let stamp = binary(&[("rif", 3.0), ("svc", 100.0), ("cap", 4.0), ("all", 1.0)]);
     let asks = || {
-        let call = proxy.worker(0).grpc(METHOD).header(ASK, "load").to_cluster(CLUSTER);
-        let asks = call.headers().get(ASK).map(|ask| assert_eq!(ask, "stamp")).is_some();
-        call.respond(Response::ok().trailer(BIN, &stamp));
-        assert_eq!(call.response().trailers.unwrap().get(BIN), None, "asked for or not");
+        let (asks, left) = stamped(&proxy, &stamp);
+        assert_eq!(left, None, "asked for or not");
         asks
     };
     assert_eq!([asks(), asks(), asks()], [true, true, false], "the first report comes late");
@@ -78,6 +76,51 @@ fn one_stamp_of_a_server_is_asked_for_in_a_tenth_of_its_time_of_service() {
     assert!(!asks());
     proxy.advance(Duration::from_millis(1));
     assert_eq!([asks(), asks()], [true, false]);
+    assert_idle(&proxy);
+}
+
+/// Whether a request asks for a stamp, and what of it the client gets.
+fn stamped(proxy: &Proxy, stamp: &str) -> (bool, Option<String>) {
+    // What a client says is no matter.
+    let call = proxy.worker(0).grpc(METHOD).header(ASK, "load").to_cluster(CLUSTER);
+    let asks = call.headers().get(ASK).map(|ask| assert_eq!(ask, "stamp")).is_some();
+    call.respond(Response::ok().trailer(BIN, stamp));
+    (asks, call.response().trailers.unwrap().get(BIN).map(str::to_owned))
+}
+
+#[test]
+fn what_nobody_asked_for_is_looked_for_only_where_it_may_come() {
+    let proxy = warm(sidecar(json!({
+        "probe": {"mode": "off"},
+        "discovery": {"static": {CLUSTER: [HOSTS[0]]}},
+    })));
+    let stamp = binary(&[("rif", 3.0), ("svc", 100.0), ("cap", 4.0)]);
+    let took = [(); 3].map(|()| stamped(&proxy, &stamp));
+    assert_eq!(took, [(true, None), (true, None), (false, Some(stamp))], "somebody else's");
+    assert_idle(&proxy);
+}
+
+#[test]
+fn who_has_no_twin_is_asked_now_and_then() {
+    let proxy = warm(sidecar(json!({
+        "probe": {"mode": "off"},
+        "discovery": {"static": {CLUSTER: [HOSTS[0]]}},
+    })));
+    let asks = || {
+        let call = call(&proxy, 0);
+        let asks = call.headers().get(ASK).is_some();
+        call.respond(Response::ok());
+        asks
+    };
+    // Three answers show that it has none; the first was the warm-up's.
+    assert_eq!((0..1_000).filter(|_| asks()).count(), 2);
+    proxy.advance(Duration::from_millis(250));
+    assert_eq!([asks(), asks()], [true, false]);
+    // Once it has one, the next response says so.
+    proxy.advance(Duration::from_millis(250));
+    let stamp = binary(&[("rif", 3.0), ("svc", 100.0), ("cap", 4.0)]);
+    let took = [(); 3].map(|()| stamped(&proxy, &stamp));
+    assert_eq!(took, [(true, None), (true, None), (false, Some(stamp))]);
     assert_idle(&proxy);
 }
 

@@ -11,6 +11,7 @@ pub(super) const IDLE: Load = Load {
     slots: Some(1.0),
     draining: false,
     asks: 1.0,
+    all: false,
 };
 
 pub(super) fn busy(in_flight: f32) -> Load {

@@ -55,6 +55,7 @@ fn nothing_that_happens_is_missed() {
                         slots: Some(f32::from(dice.u8(1..9))),
                         draining: dice.u32(..8) == 0,
                         asks: 1.0,
+                        all: false,
                     };
                     rig.hear(0, dice.usize(..SERVERS), &load);
                 }

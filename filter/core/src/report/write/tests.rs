@@ -13,6 +13,7 @@ const BUSY: Stamp = Stamp {
         slots: Some(3.75),
         draining: false,
         asks: 1.0,
+        all: false,
     },
     rps: 1_043.2,
     eps: 0.5,
@@ -99,7 +100,7 @@ fn a_stamp_for_our_own_filter_is_short_on_the_wire() {
 fn every_form_says_it_to_three_digits() {
     let near = |value: f64, truth: f64| (value - truth).abs() <= truth / 500.0;
     for format in FORMATS {
-        let load = Load { draining: true, asks: 0.25, ..BUSY.load };
+        let load = Load { draining: true, asks: 0.25, all: true, ..BUSY.load };
         let report = read(&Stamp { load, ..BUSY }.write(format), format, &Load::WANTED);
         let Figures { rps_fractional, eps, application_utilization, .. } = report.figures;
         assert!(near(rps_fractional, 1_043.2) && near(application_utilization, 0.931));
@@ -121,7 +122,14 @@ fn every_form_says_it_to_three_digits() {
 
 #[test]
 fn what_is_not_known_is_not_said() {
-    let load = Load { in_flight: 0.0, service_us: None, slots: None, draining: false, asks: 1.0 };
+    let load = Load {
+        in_flight: 0.0,
+        service_us: None,
+        slots: None,
+        draining: false,
+        asks: 1.0,
+        all: false,
+    };
     let stamp = Stamp { load, rps: 0.0, eps: 0.0, utilization: 0.0 };
     assert_eq!(stamp.write(Format::Text), "TEXT named_metrics.rif=0");
     for format in FORMATS {
@@ -199,7 +207,7 @@ proptest! {
         numbers in prop::array::uniform7(any_number()), draining in any::<bool>(),
     ) {
         let [in_flight, service, slots, asks, rps, eps, utilization] = numbers;
-        let load = Load { in_flight, service_us: Some(service), slots: Some(slots), draining, asks };
+        let load = Load { in_flight, service_us: Some(service), slots: Some(slots), draining, asks, all: false };
         let stamp = Stamp { load, rps, eps, utilization };
         for format in FORMATS {
             let report = read(&stamp.write(format), format, &Load::WANTED);
