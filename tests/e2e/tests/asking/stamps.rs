@@ -3,6 +3,7 @@
 use leastload_e2e::{counts::nothing_is_outstanding, held::Held, wait::eventually};
 use leastload_fleet::proto::helloworld::{Ending, HelloRequest};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::lab::{ASK, Plan, call, connect, sum};
 
@@ -37,6 +38,36 @@ async fn a_stamp_travels_and_is_taken_out() {
         nothing_is_outstanding(&lab.twins).await;
         nothing_is_outstanding(&lab.envoy).await;
     }
+}
+
+#[tokio::test]
+async fn where_every_response_is_stamped_ours_is_taken_out_of_each() {
+    let mut plan = Plan::new(1);
+    plan.outbound = json!({"probe": {"mode": "off"}});
+    let report = json!({"stamp": "all", "format": "text"});
+    plan.inbound = json!({"probe": {"allow": "any"}, "report": report});
+    let lab = plan.start().await;
+    // Few of many at a time ask for one. What is for anybody stays in the others.
+    eventually("there are stamps that nobody asked for", async || {
+        let mut calls = JoinSet::new();
+        for _ in 0..20 {
+            let mut client = lab.client.clone();
+            let message = HelloRequest { work_ms: Some(50.0), ..HelloRequest::default() };
+            calls.spawn(async move { client.say_hello(message).await.unwrap() });
+        }
+        let mut unasked = 0;
+        for reply in calls.join_all().await {
+            if let Some(report) = reply.metadata().get(OURS[0]) {
+                let report = report.to_str().unwrap();
+                assert!(report.contains("rps_fractional="), "{report}");
+                assert!(!report.contains("named_metrics"), "{report}");
+                unasked += 1;
+            }
+        }
+        if unasked > 0 { Ok(()) } else { Err(unasked) }
+    })
+    .await;
+    nothing_is_outstanding(&lab.envoy).await;
 }
 
 #[tokio::test]
