@@ -120,10 +120,10 @@ pub fn best(
             && let Some(milli) = work(seat.slot)
         {
             let load = for_weight(milli, seat.weight);
-            let mut next = Rank { load, tie: mix(salt, seat.slot), slot: seat.slot };
+            let mut rank = Rank { load, tie: mix(salt, seat.slot), slot: seat.slot };
             for place in &mut *found {
-                if next < *place {
-                    mem::swap(&mut next, place);
+                if rank < *place {
+                    mem::swap(&mut rank, place);
                 }
             }
         }

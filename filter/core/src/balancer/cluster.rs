@@ -235,6 +235,8 @@ impl Cluster {
         self.endpoints.get(slot as usize)
     }
 
+    /// To change it: what a request costs there is worked out anew. Who only thinks of it takes it from
+    /// `endpoints`.
     pub(super) fn endpoint_mut(&mut self, slot: u32) -> Option<&mut Endpoint> {
         let endpoint = self.endpoints.get_mut(slot as usize)?;
         endpoint.thought.changes();

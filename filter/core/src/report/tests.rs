@@ -284,7 +284,7 @@ fn an_applications_report_survives_what_was_merged_into_it() {
     let mut merged = theirs.clone();
     merged.named_metrics.splice(0..0, [metric("rif", 3.0), metric("svc", 9.0), metric("cap", 4.0)]);
     merged.named_metrics.extend([metric("drain", 1.0), metric("asks", 0.5)]);
-    let encode = |report: &OrcaLoadReport| BASE64_STANDARD_NO_PAD.encode(report.encode_to_vec());
+    let encode = |report: &OrcaLoadReport| BASE64_STANDARD.encode(report.encode_to_vec());
     assert_eq!(without(&encode(&merged), true), Some(encode(&theirs)));
     let prefixed = |report: &OrcaLoadReport| format!("BIN {}", encode(report));
     assert_eq!(without(&prefixed(&merged), false), Some(prefixed(&theirs)));

@@ -2,7 +2,7 @@
 //! what the application reports of itself.
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD_NO_PAD;
+use base64::prelude::BASE64_STANDARD;
 
 use super::wire::{Metric, OrcaLoadReport};
 use super::{MOST_AMOUNT, MOST_BYTES, Reading, protobuf};
@@ -77,7 +77,7 @@ impl Stamp {
         let ours = OURS.into_iter().zip(values);
         let ours = ours.filter_map(|(name, value)| Some((name, rounded(value?))));
         if format == Format::Bin {
-            return BASE64_STANDARD_NO_PAD.encode(protobuf::write(&report, ours));
+            return BASE64_STANDARD.encode(protobuf::write(&report, ours));
         }
         let ours = ours.map(|(name, value)| Metric { name: name.to_owned(), value });
         report.named_metrics.extend(ours);
@@ -97,7 +97,7 @@ pub fn without_ours(theirs: &[u8], binary: bool) -> Option<String> {
     if !binary && (text || json) {
         return Some(print(&report, json));
     }
-    let encoded = BASE64_STANDARD_NO_PAD.encode(protobuf::write(&report, core::iter::empty()));
+    let encoded = BASE64_STANDARD.encode(protobuf::write(&report, core::iter::empty()));
     Some(if binary { encoded } else { format!("BIN {encoded}") })
 }
 
