@@ -129,8 +129,7 @@ impl Ledger {
 
     /// The same, as it was [found](Counts::find) last: another look costs a host call.
     pub fn found(&self, book: usize, slot: u32) -> Work {
-        let entry = self.books.get(book).and_then(|book| book.slots.get(slot as usize));
-        entry.map_or(Work::ZERO, |entry| entry.found)
+        self.books.get(book).map_or(Work::ZERO, |book| book.found(slot))
     }
 
     /// Whether both gauges of a slot are at zero, so that another endpoint may have it.
@@ -190,6 +189,10 @@ impl Book {
         self.slots.get(slot as usize).map_or(Work::ZERO, |slot| slot.own)
     }
 
+    fn found(&self, slot: u32) -> Work {
+        self.slots.get(slot as usize).map_or(Work::ZERO, |slot| slot.found)
+    }
+
     fn slot(&mut self, slot: u32) -> Option<&mut Slot> {
         let index = slot as usize;
         if index >= self.slots.len() {
@@ -233,7 +236,12 @@ impl Counts<'_> {
         own.max(Work::from_milli(u64::try_from(read).unwrap_or(0)))
     }
 
-    /// The same, for [`Ledger::found`] to tell again.
+    /// As it was found last.
+    pub fn found(&self, slot: u32) -> Work {
+        self.book.found(slot)
+    }
+
+    /// [`Counts::outstanding`], to be [found](Ledger::found) again.
     pub fn find(&mut self, proxy: &dyn Proxy, slot: u32) -> Work {
         let found = self.outstanding(proxy, slot);
         if let Some(entry) = self.book.slot(slot) {

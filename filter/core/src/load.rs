@@ -37,7 +37,7 @@ impl Load {
     ];
 
     /// The load that a report tells; `None` where it is no report of a twin's.
-    pub fn of(report: &Report<6>) -> Option<Self> {
+    pub fn of(report: &Report<{ Load::WANTED.len() }>) -> Option<Self> {
         let [in_flight, service_ms, slots, drain, asks, all] = report.wanted.map(|value| {
             #[expect(clippy::cast_possible_truncation, reason = "at most 10^12")]
             value.map(|value| value as f32)

@@ -57,7 +57,7 @@ pub(crate) fn drop(map: MapType) {
     }
 }
 
-fn parse(envoy: &Envoy, value: &[u8], binary: bool) -> Option<Report<6>> {
+fn parse(envoy: &Envoy, value: &[u8], binary: bool) -> Option<Report<{ Load::WANTED.len() }>> {
     let report = if binary {
         Report::parse_binary(value, &Load::WANTED)
     } else {

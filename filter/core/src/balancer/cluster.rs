@@ -142,7 +142,7 @@ impl Cluster {
                 Some(known) if known.name == entry.endpoint && !known.came_back(standing) => {
                     if known.standing == Standing::Known && standing == Standing::Eligible {
                         known.aside.reconsider();
-                        known.thought = Thought::default();
+                        known.thought.changes();
                     }
                     known.weight = entry.weight.max(1);
                     known.standing = standing;
@@ -169,7 +169,7 @@ impl Cluster {
             }
         }
         let eligible = &self.eligible;
-        self.idle.retain(|slot| eligible.binary_search_by_key(slot, |seat| seat.slot).is_ok());
+        self.idle.retain(|slot| seat_of(eligible, *slot).is_some());
     }
 
     /// Brings up to date what is usual.

@@ -224,7 +224,7 @@ impl Balancer {
             let picks = pick::best(room, floors, wanted, salt, work);
             let complete = room.len() == all.len();
             let good = |slot| {
-                let (waits, own) = (waits(&counts, slot), counts.outstanding(proxy, slot));
+                let (waits, own) = (waits(&counts, slot), counts.found(slot));
                 let endpoint = endpoints.get(slot as usize);
                 endpoint.is_some_and(|e| sights.see_again(slot, e).is_good_enough(own, waits))
             };

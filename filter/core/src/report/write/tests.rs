@@ -224,7 +224,8 @@ proptest! {
         numbers in prop::array::uniform7(any_number()), draining in any::<bool>(),
     ) {
         let [in_flight, service, slots, asks, rps, eps, utilization] = numbers;
-        let load = Load { in_flight, service_us: Some(service), slots: Some(slots), draining, asks, all: false };
+        let (service_us, slots) = (Some(service), Some(slots));
+        let load = Load { in_flight, service_us, slots, draining, asks, all: false };
         let stamp = Stamp { load, rps, eps, utilization };
         for format in FORMATS {
             let report = read(&stamp.write(format), format, &Load::WANTED);
