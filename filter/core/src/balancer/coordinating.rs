@@ -99,7 +99,7 @@ impl Balancer {
         // that Envoy knows nothing of it. The list only grows at its end.
         names.truncate(self.coordinating.asked_clusters);
         let wanted: Map<&str, u32> = names.iter().map(|name| cluster_of(name)).zip(0..).collect();
-        let answer = match admin::parse(body, &|name| wanted.contains_key(name)) {
+        let answer = match admin::parse(body, length, &|name| wanted.contains_key(name)) {
             Ok(answer) => answer,
             Err(error) => {
                 self.admin_failed(proxy, config);

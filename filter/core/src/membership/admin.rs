@@ -1,8 +1,8 @@
 //! The hosts of a cluster as Envoy's admin interface tells them: `/clusters?format=json`.
 //!
 //! The answer has about a kilobyte per host, most of it counters, and before Envoy 1.38 it cannot
-//! be narrowed to a cluster. So it is read as a stream: clusters that nobody wants and fields that
-//! nobody needs are skipped, never stored. A host that cannot be understood is left out and
+//! be narrowed to a cluster. So clusters that nobody wants and fields that nobody needs are skipped, and
+//! a long answer is read as a stream, never stored. A host that cannot be understood is left out and
 //! counted; it never hides the others.
 //!
 //! Source of the format: Envoy's `envoy.admin.v3.Clusters`. As in all JSON of protocol buffers, a
@@ -14,18 +14,22 @@ use core::fmt;
 use rustc_hash::FxBuildHasher;
 use std::io::{BufReader, Read};
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+use serde::de::DeserializeSeed;
 use serde_json::error::Category;
 
-use self::walk::{Key, Node, Scalar, Target, scalar, skip};
+use self::walk::{Field, Node, Place, Scalar};
 use crate::Map;
 use crate::config::is_endpoint;
 
 /// Most hosts kept of one cluster; further ones are counted in [`Snapshot::dropped`].
 pub const MOST_HOSTS: usize = 20_000;
 
-/// Bytes asked for at a time, so that the body's source (a host call) is asked seldom.
+/// Bytes asked for at a time of a long answer, so that the body's source (a host call) is asked seldom.
 const CHUNK: usize = 16 * 1024;
+
+/// An answer of at most so many bytes is read as a whole first, for to parse it from memory takes 0.4 of
+/// the time; the VM must have room for it. It is one of some 150 hosts.
+const WHOLE: u64 = 128 * 1024;
 
 /// One host of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,55 +130,89 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// Reads `/clusters?format=json`, keeping the clusters for which `wanted` says so. Memory is
-/// bounded by what is wanted, not by the length of `body`, which may come in pieces of any length.
+/// Reads `/clusters?format=json`, keeping the clusters for which `wanted` says so. `body`, which may come
+/// in pieces of any length, has about `length` bytes; beyond some 128 kB memory is bounded by what is
+/// wanted.
 ///
 /// # Errors
 ///
 /// Where the body as a whole makes no sense. What was read before the fault is not returned: half
 /// a membership would look like hosts that left.
-pub fn parse(mut body: impl Read, wanted: &dyn Fn(&str) -> bool) -> Result<Snapshot, ParseError> {
-    parse_from(&mut body, wanted)
+pub fn parse(
+    mut body: impl Read,
+    length: u64,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Snapshot, ParseError> {
+    if length > WHOLE {
+        return parse_stream(&mut body, wanted);
+    }
+    let mut whole = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    body.read_to_end(&mut whole).map_err(|_| ParseError::Unreadable)?;
+    read(serde_json::Deserializer::from_slice(&whole), wanted)
 }
 
-fn parse_from(body: &mut dyn Read, wanted: &dyn Fn(&str) -> bool) -> Result<Snapshot, ParseError> {
-    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(CHUNK, body));
-    let mut reading = Reading { wanted, snapshot: Snapshot::default(), any: false };
-    Node(&mut reading).deserialize(&mut json).and_then(|()| json.end()).map_err(
-        |error| match error.classify() {
+fn parse_stream(
+    body: &mut dyn Read,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Snapshot, ParseError> {
+    read(serde_json::Deserializer::from_reader(BufReader::with_capacity(CHUNK, body)), wanted)
+}
+
+fn read<'de, R: serde_json::de::Read<'de>>(
+    mut json: serde_json::Deserializer<R>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Snapshot, ParseError> {
+    let mut reading = Reading::new(wanted);
+    let node = Node { reading: &mut reading, place: Place::Answer };
+    node.deserialize(&mut json).and_then(|_| json.end()).map_err(|error| {
+        match error.classify() {
             Category::Io => ParseError::Unreadable,
             Category::Eof => ParseError::Truncated,
             Category::Syntax | Category::Data => {
                 ParseError::Syntax { line: error.line(), column: error.column() }
             }
-        },
-    )?;
+        }
+    })?;
     if reading.any { Ok(reading.snapshot) } else { Err(ParseError::NoClusters) }
 }
 
-/// The whole answer, and its list of clusters.
+/// The whole answer, with the cluster and the host that are read at the moment.
 struct Reading<'a> {
     wanted: &'a dyn Fn(&str) -> bool,
     snapshot: Snapshot,
     any: bool,
+    cluster: ClusterDraft,
+    host: HostDraft,
 }
 
-impl Target for Reading<'_> {
-    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            Key::ClusterStatuses => map.next_value_seed(Node(self)),
-            _ => skip(map),
+impl<'a> Reading<'a> {
+    fn new(wanted: &'a dyn Fn(&str) -> bool) -> Self {
+        Self {
+            wanted,
+            snapshot: Snapshot::default(),
+            any: false,
+            cluster: ClusterDraft::default(),
+            host: HostDraft::default(),
         }
     }
 
-    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        let mut draft = ClusterDraft::new(self.wanted);
-        if seq.next_element_seed(Node(&mut draft))?.is_none() {
-            return Ok(false);
+    /// Whether the hosts of this cluster may be wanted: its name may come after them.
+    fn is_wanted(&self) -> bool {
+        !self.cluster.is_unwanted
+    }
+
+    fn set_name(&mut self, name: Scalar) {
+        if let Scalar::Text(name) = name {
+            self.cluster.is_unwanted = !(self.wanted)(&name);
+            self.cluster.name = Some(name);
         }
+    }
+
+    fn end_cluster(&mut self) {
         self.any = true;
+        let draft = core::mem::take(&mut self.cluster);
         match draft.name {
-            Some(name) if draft.is_wanted => {
+            Some(name) if !draft.is_unwanted => {
                 self.snapshot.faulty += draft.faulty;
                 self.snapshot.dropped += draft.dropped;
                 let clusters = &mut self.snapshot.clusters;
@@ -188,72 +226,37 @@ impl Target for Reading<'_> {
             Some(_) => {}
             None => self.snapshot.faulty += 1,
         }
-        Ok(true)
+    }
+
+    fn end_host(&mut self) {
+        let mut draft = core::mem::take(&mut self.host);
+        let hostname = core::mem::take(&mut draft.hostname);
+        let cluster = &mut self.cluster;
+        match draft.finish() {
+            None => cluster.faulty += 1,
+            Some(_) if cluster.hosts.len() >= MOST_HOSTS => cluster.dropped += 1,
+            Some(host) => {
+                if let Scalar::Text(name) = hostname
+                    && let Some(prefix) = name.strip_suffix(&host.endpoint)
+                {
+                    cluster.prefix = Some(prefix.to_owned());
+                }
+                cluster.hosts.push(host);
+            }
+        }
     }
 }
 
-/// One cluster while it is read, and its list of hosts.
-struct ClusterDraft<'a> {
-    wanted: &'a dyn Fn(&str) -> bool,
+/// One cluster while it is read.
+#[derive(Default)]
+struct ClusterDraft {
     name: Option<String>,
-    /// True until the name says otherwise: it may come after the hosts.
-    is_wanted: bool,
+    is_unwanted: bool,
     hosts: Vec<Host>,
     /// What a hostname says before the host's own address.
     prefix: Option<String>,
     faulty: usize,
     dropped: usize,
-}
-
-impl<'a> ClusterDraft<'a> {
-    fn new(wanted: &'a dyn Fn(&str) -> bool) -> Self {
-        Self {
-            wanted,
-            name: None,
-            is_wanted: true,
-            hosts: Vec::new(),
-            prefix: None,
-            faulty: 0,
-            dropped: 0,
-        }
-    }
-}
-
-impl Target for ClusterDraft<'_> {
-    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            Key::Name => {
-                if let Scalar::Text(name) = scalar(map)? {
-                    self.is_wanted = (self.wanted)(&name);
-                    self.name = Some(name);
-                }
-                Ok(())
-            }
-            Key::HostStatuses if self.is_wanted => map.next_value_seed(Node(self)),
-            _ => skip(map),
-        }
-    }
-
-    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        let mut draft = HostDraft::default();
-        if seq.next_element_seed(Node(&mut draft))?.is_none() {
-            return Ok(false);
-        }
-        let hostname = core::mem::take(&mut draft.hostname);
-        match draft.finish() {
-            None => self.faulty += 1,
-            Some(_) if self.hosts.len() >= MOST_HOSTS => self.dropped += 1,
-            Some(host) => {
-                if let Scalar::Text(name) = hostname
-                    && let Some(prefix) = name.strip_suffix(&host.endpoint)
-                {
-                    self.prefix = Some(prefix.to_owned());
-                }
-                self.hosts.push(host);
-            }
-        }
-        Ok(true)
-    }
 }
 
 /// Keeps each endpoint once: an override names an endpoint, not a priority, and Envoy resolves it
@@ -283,10 +286,7 @@ fn each_once(hosts: Vec<Host>) -> Vec<Host> {
 /// One host while it is read: its own fields and those of the messages inside it, whose names do
 /// not collide.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "so many flags has a host")]
 struct HostDraft {
-    /// `address` is a message in the host, and the IP address in `socket_address`.
-    in_socket_address: bool,
     ip: Scalar,
     port: Scalar,
     path: Scalar,
@@ -301,37 +301,24 @@ struct HostDraft {
     is_degraded: bool,
 }
 
-impl Target for HostDraft {
-    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
-        let flag = |map: &mut A| scalar(map).map(|value| value.is_set());
-        match key {
-            Key::SocketAddress => {
-                self.in_socket_address = true;
-                map.next_value_seed(Node(self))?;
-                self.in_socket_address = false;
-            }
-            Key::Address if self.in_socket_address => self.ip = scalar(map)?,
-            Key::Address | Key::Pipe | Key::InternalAddress | Key::HealthStatus => {
-                map.next_value_seed(Node(self))?;
-            }
-            Key::PortValue => self.port = scalar(map)?,
-            Key::Path => self.path = scalar(map)?,
-            Key::ListenerName => self.listener = scalar(map)?,
-            Key::EndpointId => self.endpoint_id = scalar(map)?,
-            Key::Priority => self.priority = scalar(map)?,
-            Key::Weight => self.weight = scalar(map)?,
-            Key::Hostname => self.hostname = scalar(map)?,
-            Key::EdsStatus => self.eds_status = scalar(map)?,
-            Key::Failed => self.is_failed |= flag(map)?,
-            Key::Degraded => self.is_degraded |= flag(map)?,
-            Key::Excluded => self.is_excluded |= flag(map)?,
-            _ => skip(map)?,
-        }
-        Ok(())
-    }
-}
-
 impl HostDraft {
+    fn set(&mut self, field: Field, value: Scalar) {
+        match field {
+            Field::Ip => self.ip = value,
+            Field::PortValue => self.port = value,
+            Field::Path => self.path = value,
+            Field::ListenerName => self.listener = value,
+            Field::EndpointId => self.endpoint_id = value,
+            Field::Priority => self.priority = value,
+            Field::Weight => self.weight = value,
+            Field::Hostname => self.hostname = value,
+            Field::EdsStatus => self.eds_status = value,
+            Field::Failed => self.is_failed |= value.is_set(),
+            Field::Degraded => self.is_degraded |= value.is_set(),
+            Field::Excluded => self.is_excluded |= value.is_set(),
+        }
+    }
+
     /// `None` where it cannot be named, or where its priority is not to be told: taking it for one
     /// of priority 0 would defeat failover.
     fn finish(self) -> Option<Host> {

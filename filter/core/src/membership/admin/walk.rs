@@ -1,5 +1,7 @@
 //! A tolerant walk through JSON as a stream: what is not of the expected type is passed over, so
 //! that one odd field never costs the rest, and names become [`Key`]s, so that none is stored.
+//!
+//! One visitor for all: each more would be compiled once more for each way to read.
 
 use core::fmt;
 
@@ -7,57 +9,64 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use super::Reading;
+
 /// The names that matter in `/clusters`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+enum Key {
     ClusterStatuses,
     Name,
-    Hostname,
     HostStatuses,
+    /// A message in a host, and the IP address in `socket_address`.
     Address,
     SocketAddress,
+    /// Other messages in a host.
+    Message,
+    Field(Field),
+    Other,
+}
+
+/// What is read of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Ip,
     PortValue,
-    Pipe,
     Path,
-    InternalAddress,
     ListenerName,
     EndpointId,
     Priority,
     Weight,
-    HealthStatus,
+    Hostname,
     EdsStatus,
     Failed,
     Degraded,
     Excluded,
-    Other,
 }
 
 impl Key {
     fn of(name: &str) -> Self {
-        match name {
-            "cluster_statuses" => Self::ClusterStatuses,
-            "name" => Self::Name,
-            "hostname" => Self::Hostname,
-            "host_statuses" => Self::HostStatuses,
-            "address" => Self::Address,
-            "socket_address" => Self::SocketAddress,
-            "port_value" => Self::PortValue,
-            "pipe" => Self::Pipe,
-            "path" => Self::Path,
-            "envoy_internal_address" => Self::InternalAddress,
-            "server_listener_name" => Self::ListenerName,
-            "endpoint_id" => Self::EndpointId,
-            "priority" => Self::Priority,
-            "weight" => Self::Weight,
-            "health_status" => Self::HealthStatus,
-            "eds_health_status" => Self::EdsStatus,
-            "failed_active_degraded_check" | "failed_degraded_outlier_detection" => Self::Degraded,
-            "pending_active_hc" | "excluded_via_immediate_hc_fail" => Self::Excluded,
+        Self::Field(match name {
+            "cluster_statuses" => return Self::ClusterStatuses,
+            "name" => return Self::Name,
+            "host_statuses" => return Self::HostStatuses,
+            "address" => return Self::Address,
+            "socket_address" => return Self::SocketAddress,
+            "pipe" | "envoy_internal_address" | "health_status" => return Self::Message,
+            "port_value" => Field::PortValue,
+            "path" => Field::Path,
+            "server_listener_name" => Field::ListenerName,
+            "endpoint_id" => Field::EndpointId,
+            "priority" => Field::Priority,
+            "weight" => Field::Weight,
+            "hostname" => Field::Hostname,
+            "eds_health_status" => Field::EdsStatus,
+            "failed_active_degraded_check" | "failed_degraded_outlier_detection" => Field::Degraded,
+            "pending_active_hc" | "excluded_via_immediate_hc_fail" => Field::Excluded,
             // failed_active_health_check, failed_outlier_check, and whatever else a newer Envoy
             // may find failed.
-            _ if name.starts_with("failed_") => Self::Failed,
-            _ => Self::Other,
-        }
+            _ if name.starts_with("failed_") => Field::Failed,
+            _ => return Self::Other,
+        })
     }
 }
 
@@ -81,79 +90,122 @@ impl Scalar {
     }
 }
 
-/// What takes the members of an object or the elements of an array.
-pub(super) trait Target {
-    /// Takes the value that belongs to `key`.
-    fn member<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error>;
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Answer,
+    Clusters,
+    Cluster,
+    ClusterName,
+    Hosts,
+    /// A host, or a message in it.
+    Host,
+    SocketAddress,
+    Field(Field),
+}
 
-    /// Takes the next element; false at the end.
-    fn element<'de, A: SeqAccess<'de>>(&mut self, seq: &mut A) -> Result<bool, A::Error> {
-        Ok(seq.next_element::<IgnoredAny>()?.is_some())
+impl Place {
+    /// What a member of an object here is; `None` where nobody needs it.
+    fn member(self, key: Key) -> Option<Self> {
+        match (self, key) {
+            (Self::Answer, Key::ClusterStatuses) => Some(Self::Clusters),
+            (Self::Cluster, Key::Name) => Some(Self::ClusterName),
+            (Self::Cluster, Key::HostStatuses) => Some(Self::Hosts),
+            (Self::Host, Key::Address | Key::Message) => Some(Self::Host),
+            (Self::Host, Key::SocketAddress) => Some(Self::SocketAddress),
+            (Self::SocketAddress, Key::Address) => Some(Self::Field(Field::Ip)),
+            (Self::Host | Self::SocketAddress, Key::Field(field)) => Some(Self::Field(field)),
+            _ => None,
+        }
+    }
+
+    /// What an element of an array here is.
+    fn element(self) -> Option<Self> {
+        match self {
+            Self::Clusters => Some(Self::Cluster),
+            Self::Hosts => Some(Self::Host),
+            _ => None,
+        }
     }
 }
 
-/// Passes over the value of the current member.
-pub(super) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
-    map.next_value::<IgnoredAny>().map(|_| ())
+/// The value at this place.
+pub(super) struct Node<'a, 'b> {
+    pub(super) reading: &'a mut Reading<'b>,
+    pub(super) place: Place,
 }
 
-/// The value of the current member, as a scalar.
-pub(super) fn scalar<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Scalar, A::Error> {
-    map.next_value()
-}
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = Scalar;
 
-/// An object or array that goes to a target; any other value is passed over.
-pub(super) struct Node<'a, T>(pub(super) &'a mut T);
-
-impl<'de, T: Target> DeserializeSeed<'de> for Node<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de, T: Target> Visitor<'de> for Node<'_, T> {
-    type Value = ();
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+        let Self { reading, place } = self;
         while let Some(key) = map.next_key::<Key>()? {
-            self.0.member(key, &mut map)?;
+            let member = place.member(key);
+            let Some(place) = member.filter(|to| *to != Place::Hosts || reading.is_wanted()) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value = map.next_value_seed(Node { reading: &mut *reading, place })?;
+            match place {
+                Place::ClusterName => reading.set_name(value),
+                Place::Field(field) => reading.host.set(field, value),
+                _ => {}
+            }
         }
-        Ok(())
+        Ok(Scalar::Odd)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while self.0.element(&mut seq)? {}
-        Ok(())
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+        let Self { reading, place } = self;
+        let Some(place) = place.element() else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Scalar::Odd);
+        };
+        while seq.next_element_seed(Node { reading: &mut *reading, place })?.is_some() {
+            if place == Place::Cluster {
+                reading.end_cluster();
+            } else {
+                reading.end_host();
+            }
+        }
+        Ok(Scalar::Odd)
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Missing)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, flag: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Flag(flag))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Odd)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Odd)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
     }
 }
 
@@ -173,54 +225,5 @@ impl<'de> Deserialize<'de> for Key {
             }
         }
         deserializer.deserialize_str(Names)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Scalar;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("anything")
-            }
-
-            fn visit_unit<E>(self) -> Result<Scalar, E> {
-                Ok(Scalar::Missing)
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<Scalar, E> {
-                Ok(Scalar::Flag(flag))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
-                Ok(Scalar::Number(number))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
-                Ok(Scalar::Odd)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
-                Ok(Scalar::Odd)
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-                Ok(Scalar::Text(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Odd)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Scalar::Odd)
-            }
-        }
-        deserializer.deserialize_any(Any)
     }
 }
