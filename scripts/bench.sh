@@ -7,7 +7,9 @@ cd "$(dirname "$0")/.."
 ensure_cargo
 
 scripts/build-wasm.sh
-scripts/build-wasm.sh --package leastload-empty --output target/empty.wasm
+for module in empty stamps; do
+  scripts/build-wasm.sh --package "leastload-$module" --output "target/$module.wasm"
+done
 cargo build --locked --profile bench --package leastload-bench --bin bench
 
 # Results of an earlier run must not pass for this one's.

@@ -24,7 +24,7 @@ files() { # files NAME_PATTERN...: ours only
 }
 
 # Packages that are Wasm modules.
-MODULES=(leastload-plugin leastload-empty leastload-probe)
+MODULES=(leastload-plugin leastload-empty leastload-probe leastload-stamps)
 
 native_clippy() {
   cargo clippy --locked --workspace "${MODULES[@]/#/--exclude=}" --all-targets -- -D warnings

@@ -1,6 +1,6 @@
 //! The Envoys that are compared. They differ in their filters and in nothing else.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::PathBuf};
 
 use leastload_fleet::config::{
     ADMIN_CLUSTER, Cluster, EnvoyConfig, Listener, Mechanism, Route, Wasm,
@@ -44,6 +44,14 @@ pub enum Arm {
     Unasked,
     /// The same Envoy, and each request asks.
     Asked,
+    /// At a client's proxy, the filter that does the least for stamps that any could, where it asks for none.
+    LeastNoReports,
+    /// The same Envoy, and it asks with one request in nine and takes the stamp out of the response.
+    LeastReports,
+    /// Before one server, the filter that does the least for stamps, and nobody asks.
+    LeastUnasked,
+    /// The same Envoy, and each request asks, and gets the same stamp.
+    LeastAsked,
 }
 
 /// What an arm's client calls.
@@ -67,9 +75,11 @@ impl Arm {
     /// Those that show where the cost comes from.
     pub const EXTRA: [Self; 2] = [Self::EmptySession, Self::Inbound];
     /// What stamps cost at a client's proxy.
-    pub const CLIENT_STAMPS: [Self; 3] = [Self::Empty, Self::NoReports, Self::Reports];
+    pub const CLIENT_STAMPS: [Self; 5] =
+        [Self::Empty, Self::NoReports, Self::Reports, Self::LeastNoReports, Self::LeastReports];
     /// What they cost at the proxy beside a server.
-    pub const SERVER_STAMPS: [Self; 3] = [Self::Empty, Self::Unasked, Self::Asked];
+    pub const SERVER_STAMPS: [Self; 5] =
+        [Self::Empty, Self::Unasked, Self::Asked, Self::LeastUnasked, Self::LeastAsked];
     /// What ratios refer to.
     pub const REFERENCE: Self = Self::Empty;
 
@@ -87,6 +97,10 @@ impl Arm {
             Self::Reports => "leastload, stamps",
             Self::Unasked => "leastload, twin, nobody asks",
             Self::Asked => "leastload, twin, each request asks",
+            Self::LeastNoReports => "least filter, no stamps",
+            Self::LeastReports => "least filter, stamps",
+            Self::LeastUnasked => "least filter, nobody asks",
+            Self::LeastAsked => "least filter, each request asks",
         }
     }
 
@@ -96,8 +110,20 @@ impl Arm {
         match self {
             Self::Reports => Some(Self::NoReports),
             Self::Asked => Some(Self::Unasked),
+            Self::LeastReports => Some(Self::LeastNoReports),
+            Self::LeastAsked => Some(Self::LeastUnasked),
             _ => None,
         }
+    }
+
+    /// Whether its filter asks servers for stamps.
+    pub const fn asks(self) -> bool {
+        matches!(self, Self::Reports | Self::LeastReports)
+    }
+
+    /// Whether its client does.
+    pub const fn is_asked(self) -> bool {
+        matches!(self, Self::Asked | Self::LeastAsked)
     }
 
     /// Most CPU time that stamps should add to a request, in microseconds.
@@ -111,17 +137,21 @@ impl Arm {
 
     /// Whether it is there for the price of stamps, so that how many there were must be known.
     pub const fn counts_stamps(self) -> bool {
-        matches!(self, Self::NoReports | Self::Reports | Self::Unasked | Self::Asked)
+        let without = matches!(
+            self,
+            Self::NoReports | Self::Unasked | Self::LeastNoReports | Self::LeastUnasked
+        );
+        without || self.without_stamps().is_some()
     }
 
     /// What its client calls.
     pub const fn calls(self) -> Calls {
         // As long as each other, and one connection manager for both: nothing but the cluster differs.
         let method = match self {
-            Self::NoReports => "http://greeter/helloworld.Silence/SayHello",
+            Self::NoReports | Self::LeastNoReports => "http://greeter/helloworld.Silence/SayHello",
             _ => "http://greeter/helloworld.Greeter/SayHello",
         };
-        Calls { method, ask: matches!(self, Self::Asked) }
+        Calls { method, ask: self.is_asked() }
     }
 
     /// Whether leastload names an endpoint for each request.
@@ -130,13 +160,15 @@ impl Arm {
     }
 
     /// Its Envoy's configuration.
-    pub fn config(self, modules: Modules<'_>, endpoints: &[SocketAddr]) -> EnvoyConfig {
+    pub fn config(self, modules: &Modules, endpoints: &[SocketAddr]) -> EnvoyConfig {
         let policy = if self == Self::RoundRobin { "ROUND_ROBIN" } else { "LEAST_REQUEST" };
         let routes = match self {
-            Self::NoReports | Self::Reports => {
+            Self::NoReports | Self::Reports | Self::LeastNoReports | Self::LeastReports => {
                 vec![Route::new("/helloworld.Silence/", SILENT), Route::new("/", CLUSTER)]
             }
-            Self::Unasked | Self::Asked => vec![Route::new("/", SERVER)],
+            Self::Unasked | Self::Asked | Self::LeastUnasked | Self::LeastAsked => {
+                vec![Route::new("/", SERVER)]
+            }
             _ => vec![Route::new("/", CLUSTER)],
         };
         let cluster =
@@ -152,9 +184,15 @@ impl Arm {
 
     const fn mechanism(self) -> Mechanism {
         match self {
-            Self::RoundRobin | Self::LeastRequest | Self::Empty | Self::Unasked | Self::Asked => {
-                Mechanism::None
-            }
+            Self::RoundRobin
+            | Self::LeastRequest
+            | Self::Empty
+            | Self::Unasked
+            | Self::Asked
+            | Self::LeastNoReports
+            | Self::LeastReports
+            | Self::LeastUnasked
+            | Self::LeastAsked => Mechanism::None,
             Self::EmptySession
             | Self::Inbound
             | Self::StatefulSession
@@ -164,16 +202,17 @@ impl Arm {
         }
     }
 
-    fn wasm(self, modules: Modules<'_>) -> Option<Wasm> {
+    fn wasm(self, modules: &Modules) -> Option<Wasm> {
         let discovery = json!({"admin_cluster": ADMIN_CLUSTER, "interval": "1s"});
         let leastload = |more: Value| {
             let mut configuration = json!({"discovery": discovery});
             leastload_fleet::config::merge(&mut configuration, &more);
-            Some(Wasm::new(modules.leastload).configuration(configuration))
+            Some(Wasm::new(&modules.leastload).configuration(configuration))
         };
+        let least = |proxy: &str| Some(Wasm::new(&modules.stamps).configuration(json!(proxy)));
         match self {
             Self::RoundRobin | Self::LeastRequest => None,
-            Self::Empty | Self::EmptySession => Some(Wasm::new(modules.empty)),
+            Self::Empty | Self::EmptySession => Some(Wasm::new(&modules.empty)),
             Self::Inbound => leastload(json!({"role": "inbound"})),
             Self::StatefulSession => leastload(Value::Null),
             Self::OverrideHost => leastload(json!({"override": {"mechanism": "override_host"}})),
@@ -182,7 +221,11 @@ impl Arm {
                 "probe": {"mode": "off"},
                 "clusters": {SILENT: {"estimate": {"reports": false}}},
             })),
-            Self::Unasked | Self::Asked => Some(Wasm::new(modules.leastload).configuration(twin())),
+            Self::Unasked | Self::Asked => {
+                Some(Wasm::new(&modules.leastload).configuration(twin()))
+            }
+            Self::LeastNoReports | Self::LeastReports => least("client"),
+            Self::LeastUnasked | Self::LeastAsked => least("server"),
         }
     }
 }
@@ -199,12 +242,25 @@ fn twin() -> Value {
 }
 
 /// Paths of the Wasm modules.
-#[derive(Clone, Copy, Debug)]
-pub struct Modules<'a> {
+#[derive(Clone, Debug)]
+pub struct Modules {
     /// Ours.
-    pub leastload: &'a Path,
+    pub leastload: PathBuf,
     /// The empty one.
-    pub empty: &'a Path,
+    pub empty: PathBuf,
+    /// The one that does the least for stamps.
+    pub stamps: PathBuf,
+}
+
+impl Modules {
+    /// Those of this repository, up to date.
+    pub fn built() -> Self {
+        Self {
+            leastload: leastload_modules::release(),
+            empty: leastload_modules::empty(),
+            stamps: leastload_modules::stamps(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -224,9 +280,13 @@ mod tests {
 
     #[test]
     fn arms_with_and_without_stamps_share_an_envoy() {
-        let modules = Modules { leastload: Path::new("leastload"), empty: Path::new("empty") };
-        let config = |arm: Arm| format!("{:?}", arm.config(modules, &[]));
-        for arm in [Arm::Reports, Arm::Asked] {
+        let modules = Modules {
+            leastload: "leastload".into(),
+            empty: "empty".into(),
+            stamps: "stamps".into(),
+        };
+        let config = |arm: Arm| format!("{:?}", arm.config(&modules, &[]));
+        for arm in [Arm::Reports, Arm::Asked, Arm::LeastReports, Arm::LeastAsked] {
             assert_eq!(config(arm), config(arm.without_stamps().unwrap()));
         }
     }

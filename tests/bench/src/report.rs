@@ -176,16 +176,21 @@ impl Row {
 
 impl StampCost {
     fn text(self, arm: Arm) -> String {
-        let Self { us: Spread { median, low, high, confident }, target_us, reached } = self;
-        let proxy = if arm == Arm::Reports { "client's" } else { "server's" };
+        let Self { us: Spread { median, low, high, confident }, target_us } = self;
+        let proxy = if arm.asks() { "client's" } else { "server's" };
         let interval = confident.map_or_else(String::new, |(low, high)| {
             format!(", 95 % interval {low:.2} to {high:.2}")
         });
-        let word = if reached { "reached" } else { "missed" };
-        format!(
-            "stamps cost {median:.2} us of CPU a request at the {proxy} proxy ({low:.2} to {high:.2}\
-             {interval}); target {target_us:.0}: {word}\n"
-        )
+        let figures = format!(
+            "{median:.2} us of CPU a request at the {proxy} proxy ({low:.2} to {high:.2}{interval})"
+        );
+        match target_us {
+            Some(target) => {
+                let word = if median <= target { "reached" } else { "missed" };
+                format!("stamps cost {figures}; target {target:.0}: {word}\n")
+            }
+            None => format!("of a filter that only sets and removes them {figures}\n"),
+        }
     }
 }
 

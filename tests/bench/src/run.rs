@@ -126,7 +126,7 @@ struct Behind {
 /// When something does not start, a request fails, or leastload did not steer.
 pub async fn run(
     plan: &Plan,
-    modules: Modules<'_>,
+    modules: &Modules,
     program: &Path,
     mut progress: impl FnMut(&str),
 ) -> Result<Outcome> {
@@ -184,7 +184,7 @@ async fn idle(plan: &Plan, running: &[Running]) -> Result<BTreeMap<Arm, f64>> {
 impl Behind {
     async fn start(plan: &Plan, program: &Path) -> Result<Self> {
         // Elsewhere leastload asks too, and is to find servers without a twin.
-        let stamps = plan.arms.contains(&Arm::Reports);
+        let stamps = plan.arms.iter().any(|arm| arm.asks());
         let servers = servers::start(program, plan.endpoints, stamps)?;
         let teller = if plan.arms.iter().any(|arm| arm.counts_stamps()) {
             Some(servers::teller(&servers).await?)
@@ -205,7 +205,7 @@ impl Behind {
 async fn start(
     arm: Arm,
     plan: &Plan,
-    modules: Modules<'_>,
+    modules: &Modules,
     servers: &Servers,
 ) -> Result<(Rc<Envoy>, u32)> {
     let config = arm.config(modules, servers.addresses());

@@ -105,11 +105,11 @@ impl Tally {
         let responses = sent.ok as f64;
         let (count, wanted) = match arm {
             // The servers answered all who asked; what leastload read it took out.
-            Arm::Reports => {
+            arm if arm.asks() => {
                 let wanted = (self.asked as f64).max(LEAST_ASKED * responses);
                 (self.asked.saturating_sub(sent.stamps), wanted)
             }
-            Arm::Asked => (sent.stamps, responses),
+            arm if arm.is_asked() => (sent.stamps, responses),
             _ => (self.asked.max(sent.stamps), 0.0),
         };
         let share = count as f64 / responses;
@@ -168,7 +168,7 @@ mod tests {
         assert!(share(Arm::Reports, 100, 2).is_err() && share(Arm::Reports, 9, 0).is_err());
         assert_eq!(share(Arm::Asked, 0, 990), Ok(Some(0.99)));
         assert!(share(Arm::Asked, 1_000, 989).is_err());
-        for arm in [Arm::NoReports, Arm::Unasked] {
+        for arm in [Arm::NoReports, Arm::Unasked, Arm::LeastNoReports, Arm::LeastUnasked] {
             assert_eq!(share(arm, 0, 0), Ok(Some(0.0)));
             assert!(share(arm, 1, 0).is_err() && share(arm, 0, 1).is_err());
         }

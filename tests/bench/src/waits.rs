@@ -103,7 +103,7 @@ impl Quantiles {
 /// log.
 pub async fn run(
     plan: &Plan,
-    modules: Modules<'_>,
+    modules: &Modules,
     program: &Path,
     mut progress: impl FnMut(&str),
 ) -> Result<Vec<Row>> {
@@ -141,13 +141,8 @@ pub async fn run(
     Ok(rows)
 }
 
-fn config(
-    modules: Modules<'_>,
-    to: &[SocketAddr],
-    hole: SocketAddr,
-    deadline_ms: u64,
-) -> EnvoyConfig {
-    let wasm = Wasm::new(modules.leastload).configuration(json!({
+fn config(modules: &Modules, to: &[SocketAddr], hole: SocketAddr, deadline_ms: u64) -> EnvoyConfig {
+    let wasm = Wasm::new(&modules.leastload).configuration(json!({
         "discovery": {"admin_cluster": ADMIN_CLUSTER, "interval": "1s"},
         "probe": {
             "mode": "always",

@@ -31,6 +31,12 @@ pub fn empty() -> PathBuf {
     MODULE.get_or_init(|| of_tests("empty")).clone()
 }
 
+/// Path of the filter that does the least for stamps: what of their price is Envoy's own.
+pub fn stamps() -> PathBuf {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| of_tests("stamps")).clone()
+}
+
 /// Path of the filter that does what a test tells it.
 pub fn probe() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();

@@ -98,8 +98,7 @@ async fn main() {
 }
 
 async fn bench(arguments: Arguments) -> Result<()> {
-    let (leastload, empty) = (leastload_modules::release(), leastload_modules::empty());
-    let modules = Modules { leastload: &leastload, empty: &empty };
+    let modules = Modules::built();
     let program = env::current_exe().map_err(Error::io("find own binary"))?;
     let say = |what: &str| eprintln!("{what}");
     let mut arms = Arm::USUAL.to_vec();
@@ -111,7 +110,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
         arms.clear();
     }
     let mut report = Report {
-        machine: Machine::look(&arguments.envoy, &leastload, &empty)?,
+        machine: Machine::look(&arguments.envoy, &modules.leastload, &modules.empty)?,
         comparisons: Vec::new(),
         waits: Vec::new(),
         micro: micro::read(&arguments.criterion),
@@ -125,7 +124,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
             envoy: arguments.envoy.clone(),
             pin: !arguments.no_pin,
         };
-        report.waits = waits::run(&plan, modules, &program, say).await?;
+        report.waits = waits::run(&plan, &modules, &program, say).await?;
     }
     for &workers in arguments.workers.iter().filter(|_| !arguments.waits) {
         let here = arguments.endpoints.iter().flat_map(|endpoints| {
@@ -152,7 +151,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
                 |what: &str| say(&format!("{endpoints} endpoints, {workers} workers: {what}"));
             report
                 .comparisons
-                .push(Comparison::new(run::run(&plan, modules, &program, say).await?));
+                .push(Comparison::new(run::run(&plan, &modules, &program, say).await?));
         }
     }
     print!("{}", report.text());
