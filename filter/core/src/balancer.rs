@@ -350,9 +350,8 @@ impl Balancer {
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
         if let Some(from) = call.counted.take() {
             self.ledger.finish(proxy, cluster.book, from, call.cost, call.began);
-            if self.ledger.own(cluster.book, from).is_zero()
-                && let Some(endpoint) = cluster.endpoint_mut(from)
-            {
+            let none_left = self.ledger.own(cluster.book, from).is_zero();
+            if let Some(endpoint) = cluster.endpoint_mut(from).filter(|_| none_left) {
                 endpoint.experience.returned();
             }
         }

@@ -1,7 +1,7 @@
 //! One VM's view of one cluster: the published roster, and what the VM itself saw of it.
 
 use super::reports::{Others, Reports};
-use super::thought::Thought;
+use super::thought::{Floors, Thought};
 use crate::Map;
 use crate::aside::Aside;
 use crate::delays::{self, Delays, Lately, Typical};
@@ -74,6 +74,7 @@ pub(super) struct Cluster {
     pub(super) unbalanced: bool,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) eligible: Vec<Seat>,
+    pub(super) floors: Floors,
     /// Slots whose last request of this VM ended a moment ago, the latest last.
     pub(super) idle: Vec<u32>,
     pub(super) learned: Learned,
@@ -100,6 +101,7 @@ impl Cluster {
             unbalanced: false,
             endpoints: Vec::new(),
             eligible: Vec::new(),
+            floors: Floors::default(),
             idle: Vec::new(),
             learned: Learned::default(),
             reports: Reports::default(),
@@ -122,6 +124,7 @@ impl Cluster {
         self.unbalanced = roster.unbalanced;
         self.slots.clear();
         self.eligible.clear();
+        self.floors.all_change();
         if self.endpoints.is_empty() {
             self.endpoints.reserve_exact(roster.entries.len());
         }
@@ -142,7 +145,6 @@ impl Cluster {
                 Some(known) if known.name == entry.endpoint && !known.came_back(standing) => {
                     if known.standing == Standing::Known && standing == Standing::Eligible {
                         known.aside.reconsider();
-                        known.thought.changes();
                     }
                     known.weight = entry.weight.max(1);
                     known.standing = standing;
@@ -176,6 +178,7 @@ impl Cluster {
     pub(super) fn survey(&mut self, now_us: u64) {
         let (mut usual, mut count) = (Usual::default(), 0.0);
         let mut others = Others::default();
+        self.floors.all_change();
         for seat in &self.eligible {
             let Some(endpoint) = self.endpoints.get_mut(seat.slot as usize) else { continue };
             // What is usual changes.
@@ -238,9 +241,8 @@ impl Cluster {
     /// To change it: what a request costs there is worked out anew. Who only thinks of it takes it from
     /// `endpoints`.
     pub(super) fn endpoint_mut(&mut self, slot: u32) -> Option<&mut Endpoint> {
-        let endpoint = self.endpoints.get_mut(slot as usize)?;
-        endpoint.thought.changes();
-        Some(endpoint)
+        self.floors.changes(slot);
+        self.endpoints.get_mut(slot as usize)
     }
 
     /// Remembers at most `most` slots that became idle, of endpoints that a pick may name.

@@ -194,7 +194,7 @@ impl Balancer {
         let nobody = Choice::Pick(Picks::default());
         let Some(cluster) = self.clusters.get_mut(id.index()) else { return nobody };
         let Some(mut counts) = self.ledger.counts(cluster.book) else { return nobody };
-        let Cluster { endpoints, eligible: all, reports, .. } = cluster;
+        let Cluster { endpoints, eligible: all, reports, floors: kept, .. } = cluster;
         let (tuning, usual, salt) = (&self.tuning, reports.usual(), self.rng.u32(..));
         let sights = Sights { usual, now_us: self.now_us, tuning, ask, salt };
         let (rng, room, drawn) = (&mut self.rng, &mut self.sample, &mut self.drawn);
@@ -202,9 +202,9 @@ impl Balancer {
         let waits = |counts: &Counts<'_>, slot| !counts.own(slot).is_zero();
         room.clear();
         floors.clear();
+        kept.find_by(ask.settings.estimate);
         let fresh = |seat: &Seat| {
-            let Some(endpoint) = endpoints.get_mut(seat.slot as usize) else { return };
-            if let Some(floor) = sights.floor(*seat, endpoint, counts.own(seat.slot)) {
+            if let Some(floor) = sights.floor(*seat, kept, endpoints, || counts.own(seat.slot)) {
                 room.push(*seat);
                 floors.push(floor);
             }

@@ -27,6 +27,7 @@ impl Balancer {
                 let known = outlook.service_us > 0.0;
                 if known && !endpoint.experience.is_overdue(*now_us, expected_us) {
                     ledger.pass(proxy, cluster.book, slot, elapsed_us, longest_us(expected_us));
+                    cluster.floors.changes(slot);
                 }
             }
         }

@@ -18,27 +18,58 @@ const HOLDS_FOR: f32 = 1.0 / 32.0;
 pub(super) struct Thought {
     until_us: u64,
     outlook: Outlook,
-    floor: Option<Floor>,
-}
-
-/// What a request costs at least: while nothing but time passes, as long as the outlook holds.
-struct Floor {
-    own: Work,
-    by: Estimate,
-    cost_us: f32,
-    /// A pick may name it.
-    allowed: bool,
 }
 
 impl Thought {
-    /// What is known of the endpoint changes, or it may.
-    pub(super) fn changes(&mut self) {
-        self.floor = None;
-    }
-
     /// As it was thought last.
     pub(super) fn outlook(&self) -> &Outlook {
         &self.outlook
+    }
+}
+
+/// What a request costs at least in each slot, as it was found last: apart from the endpoints, for each
+/// pick reads all of it.
+#[derive(Default)]
+pub(super) struct Floors {
+    by: Option<Estimate>,
+    slots: Vec<Floor>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Floor {
+    /// Until then, while nothing happens there, a pick may name the endpoint, for so much.
+    until_us: u64,
+    cost_us: f32,
+}
+
+impl Floors {
+    /// What is known of an endpoint changes, or what this VM has there.
+    pub(super) fn changes(&mut self, slot: u32) {
+        if let Some(floor) = self.slots.get_mut(slot as usize) {
+            floor.until_us = 0;
+        }
+    }
+
+    /// So do all.
+    pub(super) fn all_change(&mut self) {
+        self.slots.clear();
+    }
+
+    /// Costs are to be found in this way from now on.
+    pub(super) fn find_by(&mut self, by: Estimate) {
+        if self.by.replace(by) != Some(by) {
+            self.all_change();
+        }
+    }
+
+    fn keep(&mut self, slot: u32, floor: Floor) {
+        let index = slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, Floor::default());
+        }
+        if let Some(place) = self.slots.get_mut(index) {
+            *place = floor;
+        }
     }
 }
 
@@ -65,32 +96,37 @@ impl Endpoint {
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let until_us = now_us.saturating_add((sight.service_us * HOLDS_FOR) as u64);
-        self.thought = Thought { until_us, outlook: sight.outlook(tuning), floor: None };
+        self.thought = Thought { until_us, outlook: sight.outlook(tuning) };
     }
 }
 
 impl Sights<'_> {
     /// What a request costs at least in a seat, for comparison; `own`: what this VM has there. `None`
     /// where it did not report a moment ago, or no pick may name it.
-    pub(super) fn floor(&self, seat: Seat, endpoint: &mut Endpoint, own: Work) -> Option<u64> {
-        let by = self.ask.settings.estimate;
-        let holds = |thought: &Thought, floor: &Floor| {
-            self.now_us < thought.until_us && floor.own == own && floor.by == by
+    pub(super) fn floor(
+        &self,
+        seat: Seat,
+        floors: &mut Floors,
+        endpoints: &mut [Endpoint],
+        own: impl FnOnce() -> Work,
+    ) -> Option<u64> {
+        let cost_us = match floors.slots.get(seat.slot as usize) {
+            Some(floor) if self.now_us < floor.until_us => floor.cost_us,
+            _ => {
+                let endpoint = endpoints.get_mut(seat.slot as usize)?;
+                let floor = self.find_floor(seat.slot, endpoint, own())?;
+                floors.keep(seat.slot, floor);
+                floor.cost_us
+            }
         };
-        let floor = match &endpoint.thought.floor {
-            Some(floor) if holds(&endpoint.thought, floor) => floor,
-            _ => self.find_floor(seat.slot, endpoint, own),
-        };
-        let (allowed, cost_us) = (floor.allowed, floor.cost_us);
-        let is_fresh = allowed && self.now_us <= endpoint.thought.outlook.fresh_until_us;
-        is_fresh.then(|| pick::for_weight(self.near(cost_us, seat.slot), seat.weight))
+        Some(pick::for_weight(self.near(cost_us, seat.slot), seat.weight))
     }
 
-    fn find_floor<'e>(&self, slot: u32, endpoint: &'e mut Endpoint, own: Work) -> &'e Floor {
+    fn find_floor(&self, slot: u32, endpoint: &mut Endpoint, own: Work) -> Option<Floor> {
         let seen = self.see(slot, endpoint);
         // A stall is left out: it depends on more than counts.
-        let cost_us = seen.cost_us(own, false);
-        let (by, allowed) = (self.ask.settings.estimate, seen.is_allowed());
-        endpoint.thought.floor.insert(Floor { own, by, cost_us, allowed })
+        let cost_us = seen.is_fresh().then(|| seen.cost_us(own, false))?;
+        let Thought { until_us, outlook } = &endpoint.thought;
+        Some(Floor { until_us: outlook.fresh_until_us.saturating_add(1).min(*until_us), cost_us })
     }
 }

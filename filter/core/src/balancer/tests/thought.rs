@@ -2,7 +2,9 @@
 
 use super::informed::{IDLE, host, servers};
 use super::*;
+use crate::balancer::cluster::Cluster;
 use crate::balancer::sights::Sights;
+use crate::balancer::thought::Floors;
 use crate::load::Load;
 use crate::test;
 
@@ -15,15 +17,16 @@ impl Rig {
         let ask = Ask { config: &self.config, settings: &settings, cost: Work::ONE };
         let Balancer { clusters, ledger, tuning, now_us, .. } = &mut self.vms[0];
         let cluster = &mut clusters[0];
-        let usual = cluster.reports.usual();
+        let Cluster { endpoints, eligible, floors, reports, book, .. } = cluster;
+        let usual = reports.usual();
         let sights = Sights { usual, now_us: *now_us, tuning, ask, salt: 7 };
-        let floors = cluster.eligible.iter().map(|seat| {
-            let endpoint = &mut cluster.endpoints[seat.slot as usize];
-            let own = ledger.own(cluster.book, seat.slot);
-            let kept = sights.floor(*seat, endpoint, own);
-            let thought = core::mem::take(&mut endpoint.thought);
-            let anew = sights.floor(*seat, endpoint, own);
-            endpoint.thought = thought;
+        let floors = eligible.iter().map(|seat| {
+            let own = || ledger.own(*book, seat.slot);
+            let kept = sights.floor(*seat, floors, endpoints, own);
+            let place = seat.slot as usize;
+            let thought = core::mem::take(&mut endpoints[place].thought);
+            let anew = sights.floor(*seat, &mut Floors::default(), endpoints, own);
+            endpoints[place].thought = thought;
             (kept, anew)
         });
         floors.collect()
