@@ -116,6 +116,11 @@ impl Arm {
         }
     }
 
+    /// What it is measured side by side with has the same: the arm without stamps.
+    pub fn pair(self) -> Self {
+        self.without_stamps().unwrap_or(self)
+    }
+
     /// Whether its filter asks servers for stamps.
     pub const fn asks(self) -> bool {
         matches!(self, Self::Reports | Self::LeastReports)

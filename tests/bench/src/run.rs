@@ -151,6 +151,9 @@ pub async fn run(
     for round in 1..=plan.rounds {
         progress(&format!("round {round} of {}", plan.rounds));
         rng.shuffle(&mut running);
+        // With and without stamps one right after the other: the machine changes from second to second.
+        let pairs: Vec<Arm> = running.iter().map(|one| one.arm.pair()).collect();
+        running.sort_by_key(|one| pairs.iter().position(|pair| *pair == one.arm.pair()));
         for one in &running {
             let sample = one.measure(plan, &behind).await?;
             samples.entry(one.arm).or_default().push(sample);
