@@ -117,6 +117,7 @@ impl Arm {
     }
 
     /// What it is measured side by side with has the same: the arm without stamps.
+    #[must_use]
     pub fn pair(self) -> Self {
         self.without_stamps().unwrap_or(self)
     }
