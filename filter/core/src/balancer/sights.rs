@@ -40,7 +40,7 @@ impl<'a> Sights<'a> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     pub(super) fn near(&self, cost_us: f32, slot: u32) -> u64 {
         let near = 1.0 + self.tuning.jitter * spread(self.salt, slot);
-        u64::from((cost_us * near * 64.0) as u32)
+        (cost_us * near * 64.0) as u64
     }
 
     /// It is not set aside, or failures do not matter.

@@ -110,6 +110,14 @@ fn fresh_reports_are_compared_by_what_a_request_would_cost() {
 }
 
 #[test]
+fn waits_of_minutes_are_told_apart() {
+    let mut rig = Rig::new(1, &unasked(2));
+    let queue = |in_flight| Load { service_us: Some(60_000_000.0), ..busy(in_flight) };
+    rig.hear_all(&[queue(20.0), queue(4.0)]);
+    assert_eq!(rig.picks(0, 100), [0, 100]);
+}
+
+#[test]
 fn one_stamp_of_a_server_is_asked_for_in_a_tenth_of_its_time_of_service() {
     let mut rig = Rig::new(1, &unasked(1));
     let stamped = |rig: &mut Rig| {
