@@ -348,10 +348,12 @@ impl Balancer {
     fn count(&mut self, proxy: &dyn Proxy, call: &mut Call, slot: Option<u32>) {
         let now_us = self.now_us;
         let Some(cluster) = self.clusters.get_mut(call.cluster.index()) else { return };
+        let book = cluster.book;
         if let Some(from) = call.counted.take() {
-            self.ledger.finish(proxy, cluster.book, from, call.cost, call.began);
-            let none_left = self.ledger.own(cluster.book, from).is_zero();
-            if let Some(endpoint) = cluster.endpoint_mut(from).filter(|_| none_left) {
+            self.ledger.finish(proxy, book, from, call.cost, call.began);
+            if let Some(endpoint) = cluster.endpoint_mut(from)
+                && self.ledger.own(book, from).is_zero()
+            {
                 endpoint.experience.returned();
             }
         }
@@ -359,7 +361,7 @@ impl Balancer {
             if let Some(endpoint) = cluster.endpoint_mut(to) {
                 endpoint.experience.sent(now_us);
             }
-            call.began = self.ledger.begin(proxy, cluster.book, to, call.cost);
+            call.began = self.ledger.begin(proxy, book, to, call.cost);
             call.counted = Some(to);
         }
     }

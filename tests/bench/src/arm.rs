@@ -104,8 +104,7 @@ impl Arm {
         }
     }
 
-    /// The arm that does the same without stamps. Both are in one Envoy: two starts of the same module
-    /// differ by more than a stamp costs.
+    /// The arm that does the same without stamps.
     pub const fn without_stamps(self) -> Option<Self> {
         match self {
             Self::Reports => Some(Self::NoReports),
@@ -116,10 +115,14 @@ impl Arm {
         }
     }
 
-    /// What it is measured side by side with has the same: the arm without stamps.
+    /// The arm whose Envoy it uses: that without stamps, for two starts of the same module differ by more
+    /// than a stamp costs; else its own.
     #[must_use]
-    pub fn pair(self) -> Self {
-        self.without_stamps().unwrap_or(self)
+    pub const fn envoy(self) -> Self {
+        match self.without_stamps() {
+            Some(without) => without,
+            None => self,
+        }
     }
 
     /// Whether its filter asks servers for stamps.
@@ -143,11 +146,10 @@ impl Arm {
 
     /// Whether it is there for the price of stamps, so that how many there were must be known.
     pub const fn counts_stamps(self) -> bool {
-        let without = matches!(
-            self,
+        matches!(
+            self.envoy(),
             Self::NoReports | Self::Unasked | Self::LeastNoReports | Self::LeastUnasked
-        );
-        without || self.without_stamps().is_some()
+        )
     }
 
     /// What its client calls.
@@ -168,13 +170,11 @@ impl Arm {
     /// Its Envoy's configuration.
     pub fn config(self, modules: &Modules, endpoints: &[SocketAddr]) -> EnvoyConfig {
         let policy = if self == Self::RoundRobin { "ROUND_ROBIN" } else { "LEAST_REQUEST" };
-        let routes = match self {
-            Self::NoReports | Self::Reports | Self::LeastNoReports | Self::LeastReports => {
+        let routes = match self.envoy() {
+            Self::NoReports | Self::LeastNoReports => {
                 vec![Route::new("/helloworld.Silence/", SILENT), Route::new("/", CLUSTER)]
             }
-            Self::Unasked | Self::Asked | Self::LeastUnasked | Self::LeastAsked => {
-                vec![Route::new("/", SERVER)]
-            }
+            Self::Unasked | Self::LeastUnasked => vec![Route::new("/", SERVER)],
             _ => vec![Route::new("/", CLUSTER)],
         };
         let cluster =
@@ -189,22 +189,12 @@ impl Arm {
     }
 
     const fn mechanism(self) -> Mechanism {
-        match self {
-            Self::RoundRobin
-            | Self::LeastRequest
-            | Self::Empty
-            | Self::Unasked
-            | Self::Asked
-            | Self::LeastNoReports
-            | Self::LeastReports
-            | Self::LeastUnasked
-            | Self::LeastAsked => Mechanism::None,
-            Self::EmptySession
-            | Self::Inbound
-            | Self::StatefulSession
-            | Self::NoReports
-            | Self::Reports => Mechanism::StatefulSession,
+        match self.envoy() {
+            Self::EmptySession | Self::Inbound | Self::StatefulSession | Self::NoReports => {
+                Mechanism::StatefulSession
+            }
             Self::OverrideHost => Mechanism::OverrideHost,
+            _ => Mechanism::None,
         }
     }
 
@@ -216,22 +206,20 @@ impl Arm {
             Some(Wasm::new(&modules.leastload).configuration(configuration))
         };
         let least = |proxy: &str| Some(Wasm::new(&modules.stamps).configuration(json!(proxy)));
-        match self {
-            Self::RoundRobin | Self::LeastRequest => None,
+        match self.envoy() {
             Self::Empty | Self::EmptySession => Some(Wasm::new(&modules.empty)),
             Self::Inbound => leastload(json!({"role": "inbound"})),
             Self::StatefulSession => leastload(Value::Null),
             Self::OverrideHost => leastload(json!({"override": {"mechanism": "override_host"}})),
             // Probes have a price of their own, and it is bounded by a rate, not by the request.
-            Self::NoReports | Self::Reports => leastload(json!({
+            Self::NoReports => leastload(json!({
                 "probe": {"mode": "off"},
                 "clusters": {SILENT: {"estimate": {"reports": false}}},
             })),
-            Self::Unasked | Self::Asked => {
-                Some(Wasm::new(&modules.leastload).configuration(twin()))
-            }
-            Self::LeastNoReports | Self::LeastReports => least("client"),
-            Self::LeastUnasked | Self::LeastAsked => least("server"),
+            Self::Unasked => Some(Wasm::new(&modules.leastload).configuration(twin())),
+            Self::LeastNoReports => least("client"),
+            Self::LeastUnasked => least("server"),
+            _ => None,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 use leastload_fleet::{Error, Result};
 use serde::Serialize;
 
+use crate::arm::Modules;
+
 /// The machine and what ran on it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
@@ -29,7 +31,7 @@ impl Machine {
     ///
     /// # Errors
     /// When a module is missing.
-    pub fn look(envoy: &str, leastload: &Path, empty: &Path) -> Result<Self> {
+    pub fn look(envoy: &str, modules: &Modules) -> Result<Self> {
         let bytes = |path: &Path| {
             let found = fs::metadata(path).map_err(Error::io(format!("read {}", path.display())));
             found.map(|found| found.len())
@@ -45,8 +47,8 @@ impl Machine {
                 .map_or_else(|_| "unknown".into(), |text| text.trim().to_owned()),
             envoy,
             leastload: env!("CARGO_PKG_VERSION").into(),
-            module_bytes: bytes(leastload)?,
-            empty_bytes: bytes(empty)?,
+            module_bytes: bytes(&modules.leastload)?,
+            empty_bytes: bytes(&modules.empty)?,
         })
     }
 }

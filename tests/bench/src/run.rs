@@ -134,7 +134,7 @@ pub async fn run(
     let mut running = Vec::<Running>::new();
     for arm in &plan.arms {
         progress(&format!("starting: {}", arm.title()));
-        let envoy = running.iter().find(|one| Some(one.arm) == arm.without_stamps());
+        let envoy = running.iter().find(|one| one.arm == arm.envoy());
         let (envoy, pid) = match envoy {
             Some(one) => (Rc::clone(&one.envoy), one.pid),
             None => start(*arm, plan, modules, &behind.servers).await?,
@@ -152,8 +152,8 @@ pub async fn run(
         progress(&format!("round {round} of {}", plan.rounds));
         rng.shuffle(&mut running);
         // With and without stamps one right after the other: the machine changes from second to second.
-        let pairs: Vec<Arm> = running.iter().map(|one| one.arm.pair()).collect();
-        running.sort_by_key(|one| pairs.iter().position(|pair| *pair == one.arm.pair()));
+        let envoys: Vec<Arm> = running.iter().map(|one| one.arm.envoy()).collect();
+        running.sort_by_key(|one| envoys.iter().position(|envoy| *envoy == one.arm.envoy()));
         for one in &running {
             let sample = one.measure(plan, &behind).await?;
             samples.entry(one.arm).or_default().push(sample);

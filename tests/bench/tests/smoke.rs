@@ -51,7 +51,7 @@ async fn all_arms_are_measured_and_steer_where_they_should() {
     let reference = comparison.rows.iter().find(|row| row.arm == Arm::REFERENCE).unwrap();
     assert_eq!((reference.ratio.low, reference.ratio.high), (1.0, 1.0));
 
-    let machine = Machine::look(&plan.envoy, &modules.leastload, &modules.empty).unwrap();
+    let machine = Machine::look(&plan.envoy, &modules).unwrap();
     let report =
         Report { machine, comparisons: vec![comparison], waits: Vec::new(), micro: Vec::new() };
     let text = report.text();
@@ -88,7 +88,7 @@ async fn stamps_are_read_where_they_are_asked_for_and_only_there() {
         }
         comparisons.push(comparison);
     }
-    let machine = Machine::look("1", &modules.leastload, &modules.empty).unwrap();
+    let machine = Machine::look("1", &modules).unwrap();
     let report = Report { machine, comparisons, waits: Vec::new(), micro: Vec::new() };
     let text = report.text();
     for proxy in ["client's proxy", "server's proxy"] {
@@ -128,7 +128,7 @@ async fn requests_wait_until_their_deadline_with_either_timer() {
         let waited = row.late_us.count;
         assert!(waited > 0 && waited + row.others_us.count == 500, "{row:?}");
     }
-    let machine = Machine::look(&plan.envoy, &modules.leastload, &modules.empty).unwrap();
+    let machine = Machine::look(&plan.envoy, &modules).unwrap();
     let report = Report { machine, comparisons: Vec::new(), waits: rows, micro: Vec::new() };
     let text = report.text();
     for cell in ["precise", "usual", "20 ms"] {

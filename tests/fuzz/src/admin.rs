@@ -30,15 +30,17 @@ impl Read for Pieces<'_> {
 /// Input: the body.
 pub fn admin(data: &[u8]) {
     let length = data.len() as u64;
-    let whole = admin::parse(data, length, &|_| true);
     let next = data.len() % 13 + 1;
-    for length in [length, u64::MAX] {
+    let [whole, stream] = [length, u64::MAX].map(|length| {
+        let whole = admin::parse(data, length, &|_| true);
         let pieces = admin::parse(Pieces { rest: data, next }, length, &|_| true);
-        match (&whole, &pieces) {
-            // The two ways to read may differ in the byte that they call faulty.
-            (Err(ParseError::Syntax { .. }), Err(ParseError::Syntax { .. })) => {}
-            _ => assert_eq!(whole, pieces, "in pieces, {length}"),
-        }
+        assert_eq!(whole, pieces, "in pieces, {length}");
+        whole
+    });
+    match (&whole, &stream) {
+        // The two ways to read may differ in the byte that they call faulty.
+        (Err(ParseError::Syntax { .. }), Err(ParseError::Syntax { .. })) => {}
+        _ => assert_eq!(whole, stream, "as a stream"),
     }
     if let Err(error) = &whole {
         assert!((1..=100).contains(&error.to_string().len()));

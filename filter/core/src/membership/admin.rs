@@ -27,8 +27,8 @@ pub const MOST_HOSTS: usize = 20_000;
 /// Bytes asked for at a time of a long answer, so that the body's source (a host call) is asked seldom.
 const CHUNK: usize = 16 * 1024;
 
-/// An answer of at most so many bytes is read as a whole first, for to parse it from memory takes 0.4 of
-/// the time; the VM must have room for it. It is one of some 150 hosts.
+/// An answer of at most so many bytes is read as a whole first, for to parse it from memory takes 0.36 of
+/// the instructions; the VM must have room for it. It is one of some 150 hosts.
 const WHOLE: u64 = 128 * 1024;
 
 /// One host of a cluster.

@@ -110,7 +110,7 @@ async fn bench(arguments: Arguments) -> Result<()> {
         arms.clear();
     }
     let mut report = Report {
-        machine: Machine::look(&arguments.envoy, &modules.leastload, &modules.empty)?,
+        machine: Machine::look(&arguments.envoy, &modules)?,
         comparisons: Vec::new(),
         waits: Vec::new(),
         micro: micro::read(&arguments.criterion),
